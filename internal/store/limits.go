@@ -66,6 +66,15 @@ func CheckList(prefix string, opts ListOptions) error {
 	return CheckPrefix(opts.After)
 }
 
+// CheckWatch returns ErrTooLarge or ErrInvalid if the arguments of a watch are
+// outside the limits.
+func CheckWatch(prefix string, from int64) error {
+	if from < 0 {
+		return fmt.Errorf("%w: watch from revision %d", ErrInvalid, from)
+	}
+	return CheckPrefix(prefix)
+}
+
 // CheckTxn returns ErrTooLarge or ErrInvalid if a transaction is outside the
 // limits or has two ops on one key.
 func CheckTxn(compares []Compare, ops []Op) error {
