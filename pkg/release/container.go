@@ -117,14 +117,12 @@ type GPUSelection struct {
 	Indices []int
 }
 
-// Port publishes a container's port on the enclave.
+// Port publishes a container's TCP port on the enclave.
 type Port struct {
 	// Host is the enclave's port; never 443, 80 or 2222.
 	Host uint16
 	// Container is the container's port.
 	Container uint16
-	// Protocol is tcp or udp.
-	Protocol string
 }
 
 // RestartPolicy says when a container that ended is started again.
