@@ -1,0 +1,209 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	proxyproto "github.com/pires/go-proxyproto"
+)
+
+// conn is one client's connection, from its acceptance to the end of both
+// directions.
+type conn struct {
+	s      *Server
+	client *net.TCPConn
+	raw    syscall.RawConn // of client
+	// source is the client's address, counted under counted once it is known.
+	source  netip.AddrPort
+	counted netip.Addr
+
+	// Set once the connection is joined.
+	entry    *entry
+	up, down relay
+	// half is how many directions have ended in order.
+	half  atomic.Int32
+	end   sync.Once
+	ended outcome
+}
+
+// serve carries the connection up to the point where it is joined, and then
+// its way from the client to the enclave.
+func (c *conn) serve(ctx context.Context) {
+	defer c.s.running.Done()
+	defer c.recovered()
+	if err := c.open(ctx); err != nil {
+		c.s.refused(c, err)
+		return
+	}
+	c.s.running.Add(1)
+	go c.carryDown()
+	c.carry(&c.up, true)
+}
+
+func (c *conn) carryDown() {
+	defer c.s.running.Done()
+	defer c.recovered()
+	c.carry(&c.down, false)
+}
+
+// recovered keeps a fault in one connection from ending all others.
+func (c *conn) recovered() {
+	if p := recover(); p != nil {
+		c.s.log.Error("fault in a connection", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		c.s.faulted(c)
+	}
+}
+
+// open reads the hello, finds the enclave, and joins it. If it fails, the
+// client's socket is still open.
+func (c *conn) open(ctx context.Context) error {
+	in := intakes.Get().(*intake)
+	defer func() {
+		in.release()
+		*in = intake{}
+		intakes.Put(in)
+	}()
+	in.proxied = c.s.trusted(c.source.Addr())
+	if err := in.read(c.client, c.raw, c.s.cfg.HelloTimeout); err != nil {
+		return &helloError{err}
+	}
+	if in.source.IsValid() {
+		c.source = in.source
+	}
+	if err := c.countSource(); err != nil {
+		return err
+	}
+	backend, e, err := c.reach(ctx, in.domain())
+	if err != nil {
+		return err
+	}
+	return c.join(backend, e, in.hello())
+}
+
+var intakes = sync.Pool{New: func() any { return new(intake) }}
+
+// countSource takes the source's place, unless accept has done so already.
+func (c *conn) countSource() error {
+	if c.counted.IsValid() {
+		return nil
+	}
+	source := sourceOf(c.source.Addr())
+	if !c.s.limit.enterSource(source) {
+		return errSourceLimit
+	}
+	c.counted = source
+	return nil
+}
+
+// reach returns a connection to the enclave that serves the domain, counted in
+// the entry it came through. A held route is waited for; a failed dial is
+// repeated once, and only if the table has another entry by then.
+func (c *conn) reach(ctx context.Context, domain []byte) (*net.TCPConn, *entry, error) {
+	var failed *entry
+	var failure error
+	var holdUntil time.Time
+	for {
+		e := c.s.cfg.Routes.Table().lookup(domain)
+		switch {
+		case e != nil && e == failed:
+			return nil, nil, failure
+		case e == nil:
+			return nil, nil, errNoRoute
+		case e.route.State == Closed:
+			return nil, nil, errRouteClosed
+		case e.route.State == Held:
+			if holdUntil.IsZero() {
+				holdUntil = time.Now().Add(c.s.holdTimeout(e.route))
+			}
+			if err := c.s.holds.wait(ctx, e, c.client, c.raw, holdUntil); err != nil {
+				return nil, nil, err
+			}
+			continue
+		}
+		backend, err := c.s.dial(e)
+		if err == nil {
+			return backend, e, nil
+		}
+		if errors.Is(err, errReplaced) {
+			continue
+		}
+		if failure != nil {
+			return nil, nil, err
+		}
+		failed, failure = e, err
+	}
+}
+
+// join sends what the client has already said and sets up both directions.
+func (c *conn) join(backend *net.TCPConn, e *entry, hello []byte) error {
+	rawBackend, err := backend.SyscallConn()
+	if err != nil {
+		backend.Close()
+		e.parted()
+		return fmt.Errorf("raw connection to the enclave: %w", err)
+	}
+	if c.s.cfg.SendProxy {
+		if hello, err = c.withProxyHeader(hello); err != nil {
+			backend.Close()
+			e.parted()
+			return err
+		}
+	}
+	c.entry = e
+	c.up.src, c.up.raw, c.up.dst = c.client, c.raw, backend
+	c.down.src, c.down.raw, c.down.dst = backend, rawBackend, c.client
+	c.s.live.join(c)
+	// A failure of the write shows in both directions, where it is classified.
+	n, _ := backend.Write(hello)
+	c.up.moved.Add(int64(n))
+	return nil
+}
+
+func (c *conn) withProxyHeader(hello []byte) ([]byte, error) {
+	h := proxyproto.HeaderProxyFromAddrs(2, net.TCPAddrFromAddrPort(c.source), c.client.LocalAddr())
+	head, err := h.Format()
+	if err != nil {
+		return nil, fmt.Errorf("PROXY header for %s: %w", c.source, err)
+	}
+	return append(head, hello...), nil
+}
+
+// carry runs one direction to its end. The end of the stream is passed on; the
+// second end, or a failure, ends the connection.
+func (c *conn) carry(r *relay, fromClient bool) {
+	err := r.run()
+	if err != nil {
+		c.abort(relayOutcome(err, fromClient))
+	} else if c.half.Add(1) == 2 {
+		c.finish(outcomeOK)
+	} else if err := r.dst.CloseWrite(); err != nil {
+		c.abort(relayOutcome(&relayError{writeSide, err}, fromClient))
+	}
+}
+
+// abort ends the connection so that both peers see a reset, not an end of the
+// stream that could be taken for a complete one.
+func (c *conn) abort(o outcome) {
+	_ = c.client.SetLinger(0) // the sockets are closed next, whatever this says
+	_ = c.up.dst.SetLinger(0)
+	c.finish(o)
+}
+
+// finish closes both sockets and takes the connection out of all counts, once.
+func (c *conn) finish(o outcome) {
+	c.end.Do(func() {
+		c.ended = o
+		c.client.Close()
+		c.up.dst.Close()
+		c.entry.parted()
+		c.s.parted(c)
+	})
+}

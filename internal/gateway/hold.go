@@ -1,0 +1,109 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Ends of a hold other than its release.
+var (
+	errHoldFull    = errors.New("too many connections wait for the held route")
+	errHoldTimeout = errors.New("the held route was not released in time")
+	errHoldGone    = errors.New("client left while its route was held")
+	errStopping    = errors.New("the gateway is stopping")
+)
+
+// holds lets connections wait for held routes, up to a number in all and for
+// each route.
+type holds struct {
+	max, maxRoute int
+	waiting       atomic.Int64
+
+	mu      sync.Mutex
+	byRoute map[string]int
+}
+
+func newHolds(total, route int) *holds {
+	return &holds{max: total, maxRoute: route, byRoute: map[string]int{}}
+}
+
+func (h *holds) enter(domain string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if int(h.waiting.Load()) >= h.max || h.byRoute[domain] >= h.maxRoute {
+		return false
+	}
+	h.byRoute[domain]++
+	h.waiting.Add(1)
+	return true
+}
+
+func (h *holds) leave(domain string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.byRoute[domain]--; h.byRoute[domain] <= 0 {
+		delete(h.byRoute, domain)
+	}
+	h.waiting.Add(-1)
+}
+
+// wait returns nil when the entry has been replaced: the caller looks up the
+// domain again. It gives up at the deadline, when the client leaves, and with
+// the context.
+func (h *holds) wait(ctx context.Context, e *entry, client *net.TCPConn, raw syscall.RawConn, deadline time.Time) error {
+	if !h.enter(e.route.Domain) {
+		return errHoldFull
+	}
+	defer h.leave(e.route.Domain)
+	gone := make(chan struct{})
+	watched := make(chan error, 1)
+	go func() { watched <- watchGone(raw, gone) }()
+	timer := time.NewTimer(time.Until(deadline))
+	defer timer.Stop()
+	var err error
+	select {
+	case <-e.replaced:
+	case <-gone:
+		err = errHoldGone
+	case <-timer.C:
+		err = errHoldTimeout
+	case <-ctx.Done():
+		err = errStopping
+	}
+	// A read deadline in the past ends the watch; the connection goes on without.
+	if stopErr := client.SetReadDeadline(time.Unix(1, 0)); stopErr != nil {
+		err = errors.Join(err, fmt.Errorf("stop watching the held client: %w", stopErr))
+		client.Close()
+	}
+	if watchErr := <-watched; watchErr != nil && err == nil {
+		err = watchErr
+	}
+	if err == nil {
+		if clearErr := client.SetReadDeadline(time.Time{}); clearErr != nil {
+			err = fmt.Errorf("clear the held client's deadline: %w", clearErr)
+		}
+	}
+	return err
+}
+
+// watchGone closes gone when the peer has closed or reset the connection. It
+// reads nothing, so that bytes sent early reach the enclave. It returns when the
+// socket's read deadline passes.
+func watchGone(raw syscall.RawConn, gone chan<- struct{}) error {
+	err := raw.Read(func(fd uintptr) bool {
+		state, err := fdState(int(fd))
+		return err != nil || state != tcpEstablished
+	})
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil
+	}
+	close(gone)
+	return errHoldGone
+}
