@@ -85,10 +85,17 @@ func parsePath(s string) (string, error) {
 		return "", fmt.Errorf("a * may stand at the end only, not as in %s", quote(s))
 	case strings.ContainsAny(s, "?#%\\") || strings.ContainsFunc(s, bad):
 		return "", fmt.Errorf("must be a plain path without query, escapes or spaces, not %s", quote(s))
-	case path.Clean(prefix) != strings.TrimSuffix(prefix, "/") && prefix != "/":
+	case !cleanPath(prefix):
 		return "", fmt.Errorf("must be a clean path without // or dot segments, not %s", quote(s))
 	}
 	return s, nil
+}
+
+// cleanPath says that a path has no dot segments and no double slashes; a slash
+// at its end is allowed.
+func cleanPath(s string) bool {
+	clean := path.Clean(s)
+	return s == clean || s == clean+"/" && clean != "/"
 }
 
 // parseOrigin reads a browser origin, scheme://host[:port].
