@@ -1,0 +1,90 @@
+package engine
+
+import (
+	"slices"
+
+	"github.com/casemate-dev/casemate/internal/coordinator/model"
+)
+
+// serving takes a word on the enclave that serves.
+func (t *transition) serving(o model.Observation) {
+	c := t.s.Container
+	if c.Active == nil || c.Active.ID != o.Enclave {
+		return
+	}
+	if d := c.Teardown; d != nil && d.Step == model.TeardownStopEnclave {
+		if o.Gone() {
+			t.activeStopped()
+		}
+		return
+	}
+	if o.Ended() {
+		t.activeDied(o)
+		return
+	}
+	t.activeHealth(o)
+}
+
+// activeHealth shows whether the serving enclave's health check passes. Traffic
+// stays: a version that is unhealthy now and then is better than none.
+func (t *transition) activeHealth(o model.Observation) {
+	c := t.s.Container
+	unhealthy := o.State == model.EnclaveUnhealthy
+	if c.Unhealthy == unhealthy {
+		return
+	}
+	c.Unhealthy, t.changed = unhealthy, true
+	if !unhealthy {
+		c.Reason, c.Text = "", ""
+		t.tell(model.Info, "ENCLAVE_HEALTHY", "%s is healthy again", o.Enclave)
+		return
+	}
+	c.Reason, c.Text = "UNHEALTHY", "the health check of "+o.Enclave+" fails; it still gets traffic"
+	if o.Text != "" {
+		c.Text += ": " + o.Text
+	}
+	t.tell(model.Warning, "ENCLAVE_UNHEALTHY", "%s", c.Text)
+}
+
+// activeDied follows the end of the enclave that served.
+func (t *transition) activeDied(o model.Observation) {
+	c := t.s.Container
+	if c.Active == nil || c.Active.ID != o.Enclave {
+		return
+	}
+	f := endedFailure(o)
+	t.tell(model.Error, "ENCLAVE_DIED", "%s, which served, has ended: %s", o.Enclave, f.Error())
+	gone := *c.Active
+	delete(t.s.Reservations, gone.ID)
+	c.Active, c.Unhealthy = nil, false
+	c.Status, c.Reason, c.Text = model.Failed, f.Reason, "the enclave that served has ended: "+f.Text
+	if u := t.active(); u != nil && !u.Switched {
+		c.Status = model.Deploying
+	}
+	if r := t.s.Route; r.State == model.RouteServing && r.Enclave == gone.ID {
+		t.changeRoute(model.RouteClosed, nil)
+	}
+	if u := t.active(); u != nil && u.Step == model.StepHoldRoute {
+		u.OldStopping = true
+		c.Spec = u.NewSpec
+		t.enter(model.StepAwaitFree)
+	}
+	if c.Teardown != nil {
+		t.advanceTeardown()
+	}
+}
+
+// leftover takes a word on an enclave that was given up on.
+func (t *transition) leftover(o model.Observation) {
+	c := t.s.Container
+	i := slices.IndexFunc(c.Leftovers, func(l model.EnclaveRef) bool { return l.ID == o.Enclave && l.Host == o.Host })
+	if i < 0 {
+		return
+	}
+	if !o.Gone() {
+		return
+	}
+	c.Leftovers = slices.Delete(c.Leftovers, i, i+1)
+	t.changed = true
+	t.tell(model.Info, "LEFTOVER_GONE", "%s is gone at last", o.Enclave)
+}

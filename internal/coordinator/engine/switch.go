@@ -1,0 +1,162 @@
+package engine
+
+import (
+	"slices"
+
+	"github.com/casemate-dev/casemate/internal/coordinator/model"
+)
+
+// keptBoots is how many boot durations a container remembers.
+const keptBoots = 5
+
+// changeRoute is the only way a route changes: its generation grows with it.
+// A nil enclave leaves the endpoint as it is.
+func (t *transition) changeRoute(state model.RouteState, to *model.EnclaveRef) {
+	r := t.s.Route
+	r.State = state
+	r.Generation++
+	r.Updated = t.now
+	if to != nil {
+		r.Enclave, r.Endpoint = to.ID, to.Endpoint
+	}
+	t.changed = true
+}
+
+// switchRoute is the switch: the active revision, the route and its generation,
+// and the step, in one commit. The runner's compare on the records it read makes
+// cancel and accept compete for them. From here there is only forward.
+func (t *transition) switchRoute() {
+	u, c := t.s.Update, t.s.Container
+	u.Switched, u.SwitchedAt = true, t.now
+	serving := u.New
+	serving.Since = t.now
+	c.Active, c.Status, c.Unhealthy = &serving, model.Running, false
+	c.Reason, c.Text = "", ""
+	c.Spec = u.NewSpec
+	if u.Restoring {
+		c.Spec = u.OldSpec
+	}
+	c.Boots = slices.Insert(c.Boots, 0, t.now.Sub(u.BootedAt))
+	c.Boots = c.Boots[:min(len(c.Boots), keptBoots)]
+	t.changeRoute(model.RouteServing, &serving)
+	t.tell(model.Info, "SWITCHED", "%s now leads to %s (%s), generation %d", t.s.Route.Domain, serving.ID, serving.Tag, t.s.Route.Generation)
+}
+
+func (t *transition) acknowledged(ev Acknowledged) {
+	if ev.Domain != t.s.Route.Domain || ev.Generation < t.s.Route.Generation {
+		return
+	}
+	if d := t.s.Container.Teardown; d != nil && d.Step == model.TeardownCloseRoute {
+		t.routeClosed()
+	}
+	u := t.active()
+	if u == nil {
+		return
+	}
+	switch u.Step {
+	case model.StepHoldRoute:
+		t.enter(model.StepStopOld)
+	case model.StepSwitch:
+		t.afterSwitch()
+	}
+}
+
+// gatewaySilent goes on without a gateway that does not acknowledge: what it
+// still sends to the old enclave is lost when that stops, and is told.
+func gatewaySilent(next model.Step) func(*transition) {
+	return func(t *transition) {
+		t.tell(model.Warning, "GATEWAY_SILENT", "not every gateway has acknowledged generation %d of %s: going on without it", t.s.Route.Generation, t.s.Route.Domain)
+		t.note("not every gateway acknowledged")
+		if next == "" {
+			t.afterSwitch()
+			return
+		}
+		t.enter(next)
+	}
+}
+
+func (t *transition) afterSwitch() {
+	u := t.s.Update
+	if u.Old == nil || u.OldGone {
+		t.enter(model.StepRelease)
+		return
+	}
+	t.enter(model.StepDrain)
+}
+
+func (t *transition) drained(ev Drained) {
+	if d := t.s.Container.Teardown; d != nil && d.Step == model.TeardownDrain && t.s.Container.Active != nil && t.s.Container.Active.ID == ev.Enclave {
+		t.teardownDrained(ev.Left)
+	}
+	u := t.active()
+	if u == nil || u.Step != model.StepDrain || u.Old.ID != ev.Enclave {
+		return
+	}
+	if u.Left != ev.Left {
+		u.Left, t.changed = ev.Left, true
+	}
+	if ev.Left == 0 {
+		t.enter(model.StepStopOld)
+	}
+}
+
+func (t *transition) drainOver() {
+	if left := t.s.Update.Left; left > 0 {
+		t.tell(model.Warning, "DRAIN_TIMEOUT", "%d connections to %s are cut: the drain timeout is over", left, t.s.Update.Old.ID)
+	}
+	t.enter(model.StepStopOld)
+}
+
+// release gives back what is not needed any more and ends the update.
+func (t *transition) release() {
+	u := t.s.Update
+	if u.Outcome == "" {
+		u.Outcome = model.Succeeded
+	}
+	if !u.Switched {
+		delete(t.s.Reservations, u.New.ID)
+	}
+	if u.Old != nil && u.Old.Host != "" && u.OldGone {
+		delete(t.s.Reservations, u.Old.ID)
+	}
+	if r, ok := t.s.Reservations[u.New.ID]; ok && r.After != "" {
+		r.After = ""
+		t.s.Reservations[u.New.ID] = r
+	}
+	t.finish()
+}
+
+// finish ends the update with its outcome and settles what the container is.
+func (t *transition) finish() {
+	u, c := t.s.Update, t.s.Container
+	c.Update = ""
+	switch {
+	case u.Switched || c.Active != nil:
+		// It serves, or the old version never ceased to.
+	case c.Teardown != nil:
+	default:
+		c.Status, c.Reason, c.Text = model.Failed, u.Reason, u.Text
+	}
+	if t.s.Route.State != model.RouteServing && c.Active != nil {
+		t.changeRoute(model.RouteServing, c.Active)
+	}
+	if t.s.Route.State == model.RouteHeld {
+		t.changeRoute(model.RouteClosed, nil)
+	}
+	u.Status, u.Ended = u.Outcome, t.now
+	t.enter(model.StepDone)
+	t.s.Update.Status = u.Outcome
+	severity := model.Info
+	if u.Outcome == model.UpdateFailed {
+		severity = model.Error
+	}
+	t.tell(severity, "UPDATE_"+string(u.Outcome), "update to %s: %s", u.ToTag, endText(u))
+	t.updateEnded()
+}
+
+func endText(u *model.Update) string {
+	if u.Text != "" {
+		return u.Text
+	}
+	return string(u.Outcome)
+}

@@ -1,0 +1,50 @@
+package model
+
+// EnclaveState is where an enclave is in its life, as its agent says.
+type EnclaveState string
+
+// The states of DESIGN section 4, and EnclaveAbsent for one that the agent,
+// having told everything it has, did not mention.
+const (
+	EnclavePreparing EnclaveState = "PREPARING"
+	EnclaveBooting   EnclaveState = "BOOTING"
+	EnclaveAttesting EnclaveState = "ATTESTING"
+	EnclaveStarting  EnclaveState = "STARTING"
+	EnclaveHealthy   EnclaveState = "HEALTHY"
+	EnclaveUnhealthy EnclaveState = "UNHEALTHY"
+	EnclaveStopping  EnclaveState = "STOPPING"
+	EnclaveStopped   EnclaveState = "STOPPED"
+	EnclaveFailed    EnclaveState = "FAILED"
+	EnclaveAbsent    EnclaveState = "ABSENT"
+)
+
+// Observation is what an agent says of one enclave.
+type Observation struct {
+	Enclave  string
+	Host     string
+	State    EnclaveState
+	Reason   string
+	Text     string
+	Endpoint string
+	Stages   []Stage
+	// Claimed says that the enclave still holds its GPUs, vCPUs and memory.
+	Claimed bool
+}
+
+// Gone says whether the observation proves that nothing of the enclave is left:
+// it has ended, or does not exist, and holds nothing.
+func (o Observation) Gone() bool { return o.Ended() && !o.Claimed }
+
+// Ended says whether the enclave runs no more, or will not.
+func (o Observation) Ended() bool {
+	return o.State == EnclaveStopped || o.State == EnclaveFailed || o.State == EnclaveAbsent
+}
+
+// Guest says whether the guest has come so far that it answers.
+func (o Observation) Guest() bool {
+	switch o.State {
+	case EnclaveAttesting, EnclaveStarting, EnclaveHealthy, EnclaveUnhealthy:
+		return true
+	}
+	return false
+}

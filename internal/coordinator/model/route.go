@@ -1,0 +1,101 @@
+package model
+
+import "time"
+
+// RouteState is what a gateway does with connections for a domain.
+type RouteState string
+
+// The states of a route.
+const (
+	RouteServing RouteState = "SERVING"
+	RouteHeld    RouteState = "HELD"
+	RouteClosed  RouteState = "CLOSED"
+)
+
+// Route joins a domain to the enclave that serves it. A deleted route stays as
+// a record, so that its generation can only grow.
+type Route struct {
+	Domain      string        `json:"domain"`
+	Org         string        `json:"org"`
+	Container   string        `json:"container"`
+	State       RouteState    `json:"state"`
+	Enclave     string        `json:"enclave,omitempty"`
+	Endpoint    string        `json:"endpoint,omitempty"`
+	Generation  int64         `json:"generation"`
+	HoldTimeout time.Duration `json:"hold_timeout,omitempty"`
+	Deleted     bool          `json:"deleted,omitempty"`
+	Updated     time.Time     `json:"updated"`
+}
+
+// Reservation is what was promised to an enclave on a host. It stands until the
+// enclave is proved gone, or its host is given up on.
+type Reservation struct {
+	Enclave   string `json:"enclave"`
+	Host      string `json:"host"`
+	Org       string `json:"org"`
+	Container string `json:"container"`
+	Room      Room   `json:"room"`
+	// After names an enclave whose room this one takes over once it is gone: the
+	// two are counted once.
+	After string `json:"after,omitempty"`
+}
+
+// Host is a machine that runs the agent.
+type Host struct {
+	Name     string    `json:"name"`
+	Address  string    `json:"address"`
+	Cordoned bool      `json:"cordoned,omitempty"`
+	Created  time.Time `json:"created"`
+}
+
+// Revision is immutable: everything that decides what an enclave runs.
+type Revision struct {
+	Number       int64             `json:"number"`
+	Repository   string            `json:"repository"`
+	Tag          string            `json:"tag"`
+	Commit       string            `json:"commit"`
+	ConfigName   string            `json:"config_name"`
+	Config       []byte            `json:"config"`
+	ConfigDigest string            `json:"config_digest"`
+	Variables    map[string]string `json:"variables,omitempty"`
+	Secrets      map[string]int64  `json:"secrets,omitempty"`
+	Room         Room              `json:"room"`
+	CVMVersion   string            `json:"cvm_version,omitempty"`
+	Measurements []string          `json:"measurements,omitempty"`
+	// HealthWait is how long the config's own health checks allow for the start.
+	HealthWait time.Duration `json:"health_wait,omitempty"`
+	Debug      bool          `json:"debug,omitempty"`
+	SSHKeys    []string      `json:"ssh_keys,omitempty"`
+	Created    time.Time     `json:"created"`
+}
+
+// Severity tells how much an event matters.
+type Severity string
+
+// The severities.
+const (
+	Info    Severity = "INFO"
+	Warning Severity = "WARNING"
+	Error   Severity = "ERROR"
+)
+
+// Event is something that happened, with its reason.
+type Event struct {
+	Org       string    `json:"org,omitempty"`
+	Container string    `json:"container,omitempty"`
+	Update    string    `json:"update,omitempty"`
+	Host      string    `json:"host,omitempty"`
+	Severity  Severity  `json:"severity"`
+	Reason    string    `json:"reason"`
+	Text      string    `json:"text"`
+	Time      time.Time `json:"time"`
+}
+
+// Secret is a named value of an org: its versions, encrypted.
+type Secret struct {
+	Org     string    `json:"org"`
+	Name    string    `json:"name"`
+	Version int64     `json:"version"`
+	Created time.Time `json:"created"`
+	Updated time.Time `json:"updated"`
+}
