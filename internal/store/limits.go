@@ -20,6 +20,11 @@ const (
 	MaxTxnBytes = 16 << 20
 )
 
+// RestoreLeap is how far the revision leaps when a backup is restored: further
+// than a store goes in the time between two backups, and 8,000 times less than
+// what the numbering of events leaves room for (2^53 revisions).
+const RestoreLeap = 1 << 40
+
 // CheckKey returns ErrTooLarge or ErrInvalid unless key is 1 to MaxKeyBytes
 // bytes of printable UTF-8.
 func CheckKey(key string) error {

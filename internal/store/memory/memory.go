@@ -61,12 +61,13 @@ func newStore(cfg Config, records *btree.Map[string, store.KV], revision int64) 
 	}
 }
 
-// Clone returns an independent store with the same records at the same
-// revision, and no history: what restoring a backup taken now would give.
-func (s *Store) Clone() *Store {
+// Restored returns an independent store as it would be after a backup taken now
+// had been restored: the same records, no history, and a revision that has leapt
+// by store.RestoreLeap.
+func (s *Store) Restored() *Store {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return newStore(s.cfg, s.records.Copy(), s.revision)
+	return newStore(s.cfg, s.records.Copy(), s.revision+store.RestoreLeap)
 }
 
 // Get implements store.Store.

@@ -50,26 +50,28 @@ func TestWaitsDurablyInABubble(t *testing.T) {
 	})
 }
 
-func TestCloneIsIndependentAndForgetsHistory(t *testing.T) {
+func TestRestoredIsIndependentAndRefusesOldTokens(t *testing.T) {
 	ctx := t.Context()
 	st := memory.New(memory.Config{})
-	for range 3 {
-		if _, err := st.Txn(ctx, nil, []store.Op{store.Put("a", []byte("old"))}); err != nil {
+	put := func(value string) {
+		t.Helper()
+		if _, err := st.Txn(ctx, nil, []store.Op{store.Put("a", []byte(value))}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	backup := st.Clone()
-	if _, err := st.Txn(ctx, nil, []store.Op{store.Put("a", []byte("new"))}); err != nil {
-		t.Fatal(err)
+	put("old")
+	restored := st.Restored()
+	put("new")
+	kv, err := restored.Get(ctx, "a")
+	if err != nil || string(kv.Value) != "old" || kv.ModRevision != 1 {
+		t.Errorf("the restored store has %+v, %v; want the old value at revision 1", kv, err)
 	}
-	kv, err := backup.Get(ctx, "a")
-	if err != nil || string(kv.Value) != "old" || kv.ModRevision != 3 {
-		t.Errorf("the clone has %+v, %v; want the old value at revision 3", kv, err)
+	for _, token := range []int64{0, 1, 2} {
+		if _, err := restored.Watch(ctx, "", token); !errors.Is(err, store.ErrCompacted) {
+			t.Errorf("token %d from before the restore: %v, want ErrCompacted", token, err)
+		}
 	}
-	if _, err := backup.Watch(ctx, "", 4); !errors.Is(err, store.ErrFutureRevision) {
-		t.Errorf("a token from after the backup: %v, want ErrFutureRevision", err)
-	}
-	if _, err := backup.Watch(ctx, "", 2); !errors.Is(err, store.ErrCompacted) {
-		t.Errorf("a token from before the backup: %v, want ErrCompacted", err)
+	if rev, err := restored.Revision(ctx); err != nil || rev != 1+store.RestoreLeap {
+		t.Errorf("revision %d, %v; want a leap", rev, err)
 	}
 }
