@@ -1,0 +1,37 @@
+package sevsnp
+
+// Names of the checks, in the order in which they are made. They are stable;
+// docs/attestation-checks.md explains them.
+const (
+	CheckPolicy                = "policy"
+	CheckReportFormat          = "report_format"
+	CheckReportVersion         = "report_version"
+	CheckReportSigner          = "report_signer"
+	CheckCertificateFormat     = "certificate_format"
+	CheckSignatureChain        = "signature_chain"
+	CheckSimulated             = "simulated"
+	CheckCertificateValidity   = "certificate_validity"
+	CheckRevocation            = "revocation"
+	CheckProduct               = "product"
+	CheckCertificateExtensions = "certificate_extensions"
+	CheckReportSignature       = "report_signature"
+	CheckTCBFloor              = "tcb_floor"
+	CheckCommittedTCBFloor     = "committed_tcb_floor"
+	CheckLaunchTCBFloor        = "launch_tcb_floor"
+	CheckDebugOff              = "debug_off"
+	CheckMigrationAgentOff     = "migration_agent_off"
+	CheckSMT                   = "smt"
+	CheckGuestPolicy           = "guest_policy"
+	CheckPlatformInfo          = "platform_info"
+	CheckVMPL                  = "vmpl"
+	CheckGuestSVN              = "guest_svn"
+	CheckMeasurement           = "measurement"
+	CheckHostData              = "host_data"
+	CheckReportData            = "report_data"
+	CheckIDKeyDigest           = "id_key_digest"
+	CheckAuthorKeyDigest       = "author_key_digest"
+	CheckFamilyID              = "family_id"
+	CheckImageID               = "image_id"
+	CheckChipID                = "chip_id"
+	CheckCSPID                 = "csp_id"
+)
