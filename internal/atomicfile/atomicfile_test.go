@@ -128,3 +128,22 @@ func expect(t *testing.T, path, want string) {
 		t.Fatalf("file holds %q, %v; want %q", got, err, want)
 	}
 }
+
+func TestCleanRemovesOnlyWhatDeadWritersLeft(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{".atomic-123.tmp", ".atomic-9.tmp", "state.json", ".atomic-notes"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Clean(dir); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 2 {
+		t.Fatalf("left are %v, %v", entries, err)
+	}
+	if err := Clean(filepath.Join(dir, "missing")); err != nil {
+		t.Errorf("a missing folder: %v", err)
+	}
+}
