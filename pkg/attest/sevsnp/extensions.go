@@ -103,8 +103,9 @@ func (f extFields) integer(num, spl int) (uint8, error) {
 
 func (f extFields) text(num int) (string, error) {
 	var s string
-	rest, err := asn1.UnmarshalWithParams(f[extKey{num: num}], &s, "ia5")
-	if err != nil || len(rest) != 0 || s == "" {
+	raw := f[extKey{num: num}]
+	rest, err := asn1.UnmarshalWithParams(raw, &s, "ia5")
+	if err != nil || len(rest) != 0 || s == "" || raw[0] != asn1.TagIA5String {
 		return "", fmt.Errorf("extension %d under AMD's arc is missing or no text", num)
 	}
 	return s, nil
