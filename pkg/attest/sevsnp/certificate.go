@@ -69,12 +69,14 @@ func splitBlocks(b []byte, blockType string) ([][]byte, error) {
 		if block == nil || block.Type != blockType || len(block.Headers) != 0 {
 			return nil, fmt.Errorf("not a PEM block of type %s without headers", blockType)
 		}
-		// pem.Decode skips what it can't read: all of it must be this one block.
-		if n := bytes.Count(rest[:len(rest)-len(after)], begin); n != 1 {
-			return nil, errors.New("a broken PEM block")
+		// pem.Decode skips what it can't read, and bits that base64 leaves unused.
+		if !bytes.Equal(withoutSpace(rest[:len(rest)-len(after)]), withoutSpace(pem.EncodeToMemory(block))) {
+			return nil, errors.New("a PEM block that isn't canonical")
 		}
 		out = append(out, block.Bytes)
 		rest = bytes.TrimSpace(after)
 	}
 	return out, nil
 }
+
+func withoutSpace(b []byte) []byte { return bytes.Join(bytes.Fields(b), nil) }

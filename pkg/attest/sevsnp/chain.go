@@ -138,7 +138,7 @@ func findIssuer(roots []Root, leaf *x509.Certificate, chain []byte) (*Root, *x50
 	return issuerAmong(roots, leaf, func(r *Root) []*x509.Certificate {
 		var own []*x509.Certificate
 		for _, m := range mids {
-			if checkIssued(m, r.Certificate) == nil {
+			if r.issued(m) == nil {
 				own = append(own, m)
 			}
 		}
@@ -150,7 +150,7 @@ func checkMids(roots []Root, mids []*x509.Certificate) error {
 	for _, m := range mids {
 		err := errors.New("no trusted root")
 		for i := range roots {
-			if err = checkIssued(m, roots[i].Certificate); err == nil {
+			if err = roots[i].issued(m); err == nil {
 				break
 			}
 			if bytes.Equal(m.RawIssuer, roots[i].Certificate.RawSubject) {

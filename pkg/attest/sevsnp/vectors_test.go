@@ -157,15 +157,7 @@ func TestRealEvidenceIsRefusedForAnotherOnesKey(t *testing.T) {
 // of that chip is public, so a report that isn't signed by it gets as far as its
 // signature and no further.
 func TestRealTurinCertificateIsUnderstood(t *testing.T) {
-	signer := newSigner(t, sevsnp.Turin)
-	r := signer.Report()
-	r.ReportedTCB = sevsnp.TCB{Microcode: 9}.Encode(sevsnp.Turin)
-	r.ChipID = [64]byte{0x1E, 0x55, 0x0A, 0x8E, 0xE5, 0xCF, 0x9F, 0x4D}
-	ev, err := signer.Sign(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ev.VEK, ev.Chain = vector(t, "turin-vcek.der"), vector(t, "turin-chain.pem")
+	ev := turinEvidence(t)
 	v := newVerifier(t, nil)
 	wantRefused(t, v.Verify(ev, look(), day(t, "2026-11-01")), sevsnp.CheckReportSignature)
 	ev.Chain = nil
@@ -175,4 +167,20 @@ func TestRealTurinCertificateIsUnderstood(t *testing.T) {
 	if f := got.Failed(); len(f) != 2 || f[0].Name != sevsnp.CheckCertificateExtensions {
 		t.Errorf("failed %+v, want the TCB's FMC to be compared", f)
 	}
+}
+
+// turinEvidence is the recorded Turin's VCEK and chain, with a report for its chip
+// and TCB that a simulated key signed.
+func turinEvidence(t testing.TB) sevsnp.Evidence {
+	t.Helper()
+	signer := newSigner(t, sevsnp.Turin)
+	r := signer.Report()
+	r.ReportedTCB = sevsnp.TCB{Microcode: 9}.Encode(sevsnp.Turin)
+	r.ChipID = [64]byte{0x1E, 0x55, 0x0A, 0x8E, 0xE5, 0xCF, 0x9F, 0x4D}
+	ev, err := signer.Sign(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ev.VEK, ev.Chain = vector(t, "turin-vcek.der"), vector(t, "turin-chain.pem")
+	return ev
 }

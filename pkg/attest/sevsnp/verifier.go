@@ -79,7 +79,7 @@ func (v *Verifier) Verify(ev Evidence, policy *Policy, at time.Time) *attest.Ver
 	if at.IsZero() {
 		at = v.clock()
 	}
-	out := attest.NewVerdict(attest.FormatSEVSNP, at)
+	out := newVerdict(at)
 	if policy == nil {
 		out.Fail(CheckPolicy, "no policy was given")
 		return out
@@ -103,6 +103,15 @@ func (v *Verifier) Verify(ev Evidence, policy *Policy, at time.Time) *attest.Ver
 	}
 	j.contents()
 	j.claims()
+	return out
+}
+
+// newVerdict returns an empty verdict with room for what will stand in it.
+func newVerdict(at time.Time) *attest.Verdict {
+	out := attest.NewVerdict(attest.FormatSEVSNP, at)
+	out.Checks = make([]attest.Check, 0, 24)
+	out.Claims = make(map[string]any, 24)
+	out.NotPinned = make([]string, 0, 20)
 	return out
 }
 
