@@ -54,6 +54,7 @@ const (
 	ReasonUnsupported  ReasonCode = "unsupported"   // a model whose confidential mode has no known rule
 	ReasonDuplicate    ReasonCode = "duplicate"     // listed twice; the source of the list is broken
 	ReasonSwitching    ReasonCode = "switching"     // a change of mode is under way
+	ReasonIOMMU        ReasonCode = "iommu-group"   // the IOMMU group holds something foreign
 )
 
 // Reason says why a card is not offered, for machines and for people.
