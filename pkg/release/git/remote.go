@@ -1,0 +1,186 @@
+package git
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
+	"github.com/go-git/go-git/v5/plumbing/storer"
+	"github.com/go-git/go-git/v5/plumbing/transport"
+	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
+	gitssh "github.com/go-git/go-git/v5/plumbing/transport/ssh"
+	"golang.org/x/crypto/ssh"
+)
+
+// remoteRepository is a repository behind https or ssh.
+type remoteRepository struct {
+	cfg     Config
+	session transport.UploadPackSession
+	refs    *packp.AdvRefs
+	set     tagSet
+}
+
+// openRemote connects and lists the references.
+func (r *Resolver) openRemote(ctx context.Context, at address) (repository, error) {
+	if err := r.allow(at.host); err != nil {
+		return nil, err
+	}
+	session, err := r.session(ctx, at)
+	if err != nil {
+		return nil, unreachable(ctx, at, err)
+	}
+	refs, err := session.AdvertisedReferencesContext(ctx)
+	if err != nil {
+		return nil, unreachable(ctx, at, errors.Join(err, session.Close()))
+	}
+	set := tagSet{}
+	for name, hash := range refs.References {
+		set.add(name, hash)
+	}
+	return &remoteRepository{r.cfg, session, refs, set}, nil
+}
+
+func (r *Resolver) allow(hostport string) error {
+	if r.cfg.AllowHost == nil {
+		return nil
+	}
+	host, _, _ := strings.Cut(hostport, ":")
+	if err := r.cfg.AllowHost(host); err != nil {
+		return fmt.Errorf("%w: the host %s is not allowed: %w", ErrAddress, host, err)
+	}
+	return nil
+}
+
+// session dials. An ssh dial takes no context, so it runs beside and ends by
+// its own timeout when nobody waits for it any more.
+func (r *Resolver) session(ctx context.Context, at address) (transport.UploadPackSession, error) {
+	endpoint, err := transport.NewEndpoint(at.String())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrAddress, err)
+	}
+	if at.scheme == schemeHTTPS {
+		client := &http.Client{Transport: &boundedTransport{r.cfg.Transport, r.cfg.MaxPackBytes}, CheckRedirect: r.redirect}
+		return githttp.NewClientWithOptions(client, nil).NewUploadPackSession(endpoint, r.cfg.HTTPSAuth)
+	}
+	if r.cfg.SSHAuth == nil {
+		return nil, errors.New("no ssh key is configured; configure one, or name the repository by https")
+	}
+	return r.dialSSH(ctx, endpoint)
+}
+
+func (r *Resolver) dialSSH(ctx context.Context, endpoint *transport.Endpoint) (transport.UploadPackSession, error) {
+	type dialled struct {
+		session transport.UploadPackSession
+		err     error
+	}
+	done := make(chan dialled, 1)
+	go func() {
+		client := gitssh.NewClient(&ssh.ClientConfig{Timeout: r.cfg.Timeout})
+		session, err := client.NewUploadPackSession(endpoint, r.cfg.SSHAuth)
+		if err == nil && ctx.Err() != nil {
+			err = errors.Join(ctx.Err(), session.Close())
+		}
+		done <- dialled{session, err}
+	}()
+	select {
+	case d := <-done:
+		return d.session, d.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// maxRedirects bounds the hops of one request.
+const maxRedirects = 5
+
+func (r *Resolver) redirect(req *http.Request, via []*http.Request) error {
+	if len(via) > maxRedirects {
+		return fmt.Errorf("more than %d redirects", maxRedirects)
+	}
+	if req.URL.Scheme != schemeHTTPS {
+		return errors.New("a redirect leaves https")
+	}
+	return r.allow(req.URL.Host)
+}
+
+// unreachable wraps an error of the transport; the deadline is said in words.
+func unreachable(ctx context.Context, at address, err error) error {
+	if cause := ctx.Err(); cause != nil {
+		return fmt.Errorf("%w: %s: no answer in time: %w", ErrUnreachable, at, errors.Join(cause, err))
+	}
+	return fmt.Errorf("%w: %s: check the address and who may read it: %w", ErrUnreachable, at, err)
+}
+
+func (m *remoteRepository) tags() tagSet { return m.set }
+
+func (m *remoteRepository) close() { _ = m.session.Close() } // nothing is left to be written
+
+// objects fetches the commit of one tag, without history where the server can.
+func (m *remoteRepository) objects(ctx context.Context, tag string) (storer.EncodedObjectStorer, error) {
+	req := packp.NewUploadPackRequestFromCapabilities(m.refs.Capabilities)
+	req.Capabilities.Delete(capability.ThinPack) // a thin pack needs objects that nobody here has
+	req.Wants = []plumbing.Hash{m.set[tag]}
+	if m.refs.Capabilities.Supports(capability.Shallow) {
+		req.Depth = packp.DepthCommits(1)
+		if err := req.Capabilities.Set(capability.Shallow); err != nil {
+			return nil, fmt.Errorf("ask for one commit: %w", err)
+		}
+	}
+	response, err := m.session.UploadPack(ctx, req)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnreachable, errors.Join(ctx.Err(), err))
+	}
+	store, err := unpack(ctx, demux(req.Capabilities, response), m.cfg.MaxPackBytes, m.cfg.MaxUnpackedBytes)
+	if closing := response.Close(); err == nil && closing != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnreachable, closing)
+	}
+	return store, err
+}
+
+// demux takes the pack out of the channels that the server was asked for.
+func demux(asked *capability.List, r io.Reader) io.Reader {
+	switch {
+	case asked.Supports(capability.Sideband64k):
+		return sideband.NewDemuxer(sideband.Sideband64k, r)
+	case asked.Supports(capability.Sideband):
+		return sideband.NewDemuxer(sideband.Sideband, r)
+	}
+	return r
+}
+
+// boundedTransport cuts off response bodies that exceed a limit.
+type boundedTransport struct {
+	next  http.RoundTripper
+	limit int64
+}
+
+// RoundTrip does one request.
+func (b *boundedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	res, err := b.next.RoundTrip(req)
+	if err == nil {
+		res.Body = &boundedBody{res.Body, b.limit}
+	}
+	return res, err
+}
+
+type boundedBody struct {
+	io.ReadCloser
+	left int64
+}
+
+// Read fails with ErrTooLarge past the limit.
+func (b *boundedBody) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, fmt.Errorf("%w: the server sends more than is read; keep the config in a smaller repository", ErrTooLarge)
+	}
+	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	return n, err
+}
