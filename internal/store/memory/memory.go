@@ -104,6 +104,9 @@ func (s *Store) List(ctx context.Context, prefix string, opts store.ListOptions)
 		return store.ListResult{}, store.ErrClosed
 	}
 	res := store.ListResult{Revision: s.revision}
+	if opts.Limit > 0 {
+		res.KVs = make([]store.KV, 0, min(opts.Limit, s.records.Len()))
+	}
 	s.records.Ascend(max(prefix, opts.After), func(key string, kv store.KV) bool {
 		if key == opts.After {
 			return true

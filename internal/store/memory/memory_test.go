@@ -75,3 +75,7 @@ func TestRestoredIsIndependentAndRefusesOldTokens(t *testing.T) {
 		t.Errorf("revision %d, %v; want a leap", rev, err)
 	}
 }
+
+func BenchmarkStore(b *testing.B) {
+	storetest.Benchmark(b, storetest.Suite{Open: open})
+}

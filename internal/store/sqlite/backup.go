@@ -20,9 +20,10 @@ import (
 // store.RestoreLeap and the history is gone, so that no watch token or etag from
 // the time that was lost is ever taken for a current one.
 func (s *Store) Backup(ctx context.Context, path string) error {
-	if err := s.ready(ctx); err != nil {
+	if err := s.enter(ctx); err != nil {
 		return err
 	}
+	defer s.leave()
 	partial := path + ".partial"
 	if err := os.Remove(partial); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("backup: removing what an interrupted one left: %w", err)

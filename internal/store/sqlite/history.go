@@ -17,9 +17,10 @@ const (
 
 // Watch implements store.Store.
 func (s *Store) Watch(ctx context.Context, prefix string, from int64) (store.Watcher, error) {
-	if err := s.ready(ctx); err != nil {
+	if err := s.enter(ctx); err != nil {
 		return nil, err
 	}
+	defer s.leave()
 	if err := store.CheckWatch(prefix, from); err != nil {
 		return nil, err
 	}
@@ -56,9 +57,10 @@ func (s *Store) checkToken(ctx context.Context, from int64) error {
 
 // older is the feed.Older of this store.
 func (s *Store) older(ctx context.Context, prefix string, from int64) (batches []store.Batch, through int64, err error) {
-	if err := s.ready(ctx); err != nil {
+	if err := s.enter(ctx); err != nil {
 		return nil, 0, err
 	}
+	defer s.leave()
 	err = s.snapshot(ctx, func(tx *sql.Tx) (err error) {
 		var compacted int64
 		if err := tx.QueryRowContext(ctx, `SELECT revision, compacted FROM meta`).Scan(&through, &compacted); err != nil {

@@ -204,3 +204,52 @@ func TestConfigIsValidated(t *testing.T) {
 		}
 	}
 }
+
+func TestAnyPathIsAPath(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), `a b?mode=ro&x=%41#é'"`)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	st := mustOpen(t, Config{Path: filepath.Join(dir, "store.db")})
+	mustPut(t, st, "a", "b")
+	if err := st.Backup(t.Context(), filepath.Join(dir, "backup?.db")); err != nil {
+		t.Error(err)
+	}
+	if files, err := os.ReadDir(dir); err != nil || len(files) != 5 {
+		t.Errorf("the folder has %v, %v; want the store's four files and the backup", files, err)
+	}
+}
+
+func TestCloseLeavesOneWholeFile(t *testing.T) {
+	path := closedStore(t)
+	if left, _ := filepath.Glob(path + "*"); len(left) != 2 {
+		t.Errorf("left are %v, want the store and its lock", left)
+	}
+}
+
+func TestCommitsAreDurable(t *testing.T) {
+	path := closedStore(t)
+	db, err := connect(path, writerPragmas)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	for pragma, want := range map[string]string{"synchronous": "2", "journal_mode": "wal", "foreign_keys": "1", "busy_timeout": "5000"} {
+		var got string
+		if err := db.QueryRow(`PRAGMA ` + pragma).Scan(&got); err != nil || got != want {
+			t.Errorf("%s = %s, %v; want %s", pragma, got, err, want)
+		}
+	}
+}
+
+func TestForeignWriterStopsTheStore(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "store.db")
+	st := mustOpen(t, Config{Path: path})
+	mustPut(t, st, "a", "b")
+	change(t, path, `UPDATE meta SET revision = 7`)
+	for range 2 {
+		if _, err := st.Txn(t.Context(), []store.Compare{store.Exists("a")}, nil); !errors.Is(err, store.ErrIO) {
+			t.Errorf("txn after someone else wrote: %v, want ErrIO", err)
+		}
+	}
+}

@@ -9,31 +9,35 @@ import (
 	"github.com/casemate-dev/casemate/internal/store"
 )
 
-// ready is asked before every call.
-func (s *Store) ready(ctx context.Context) error {
+// enter begins every call but Txn, and keeps Close waiting until leave.
+func (s *Store) enter(ctx context.Context) error {
+	s.calls.RLock()
+	err := ctx.Err()
 	if s.closed.Load() {
-		return store.ErrClosed
+		err = store.ErrClosed
 	}
-	return ctx.Err()
+	if err != nil {
+		s.calls.RUnlock()
+	}
+	return err
 }
 
-// failure says why a read failed: the caller's context, the closing of the
-// store, or the disk.
+func (s *Store) leave() { s.calls.RUnlock() }
+
+// failure says why a read failed: the caller's context or the disk.
 func (s *Store) failure(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
-	}
-	if s.closed.Load() {
-		return store.ErrClosed
 	}
 	return fmt.Errorf("reading the store: %w", translate(s.cfg.Path, err))
 }
 
 // Get implements store.Store.
 func (s *Store) Get(ctx context.Context, key string) (store.KV, error) {
-	if err := s.ready(ctx); err != nil {
+	if err := s.enter(ctx); err != nil {
 		return store.KV{}, err
 	}
+	defer s.leave()
 	if err := store.CheckKey(key); err != nil {
 		return store.KV{}, err
 	}
@@ -51,9 +55,10 @@ func (s *Store) Get(ctx context.Context, key string) (store.KV, error) {
 
 // Revision implements store.Store.
 func (s *Store) Revision(ctx context.Context) (int64, error) {
-	if err := s.ready(ctx); err != nil {
+	if err := s.enter(ctx); err != nil {
 		return 0, err
 	}
+	defer s.leave()
 	var revision int64
 	if err := s.readers.QueryRowContext(ctx, `SELECT revision FROM meta`).Scan(&revision); err != nil {
 		return 0, s.failure(ctx, err)
@@ -63,9 +68,10 @@ func (s *Store) Revision(ctx context.Context) (int64, error) {
 
 // List implements store.Store.
 func (s *Store) List(ctx context.Context, prefix string, opts store.ListOptions) (store.ListResult, error) {
-	if err := s.ready(ctx); err != nil {
+	if err := s.enter(ctx); err != nil {
 		return store.ListResult{}, err
 	}
+	defer s.leave()
 	if err := store.CheckList(prefix, opts); err != nil {
 		return store.ListResult{}, err
 	}
@@ -100,7 +106,7 @@ func list(ctx context.Context, tx *sql.Tx, prefix string, opts store.ListOptions
 	}
 	rows, err := tx.QueryContext(ctx, `
 SELECT key, value, create_revision, mod_revision, version FROM records
-WHERE key >= ? AND key < ? AND key > ? ORDER BY key LIMIT ?`, prefix, prefixEnd(prefix), opts.After, limit)
+WHERE key >= ? AND key < ? ORDER BY key LIMIT ?`, listStart(prefix, opts.After), prefixEnd(prefix), limit)
 	if err != nil {
 		return res, err
 	}
@@ -117,6 +123,15 @@ WHERE key >= ? AND key < ? AND key > ? ORDER BY key LIMIT ?`, prefix, prefixEnd(
 		res.KVs = append(res.KVs, kv)
 	}
 	return res, rows.Err()
+}
+
+// listStart returns the least string that can begin a page. One bound, and not
+// two in the query, because SQLite would seek by either and filter by the other.
+func listStart(prefix, after string) string {
+	if after < prefix {
+		return prefix
+	}
+	return after + "\x00"
 }
 
 // prefixEnd returns a string above every key with the prefix and below every

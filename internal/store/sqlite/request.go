@@ -38,11 +38,14 @@ func (r *request) size() int {
 
 // Txn implements store.Store.
 func (s *Store) Txn(ctx context.Context, compares []store.Compare, ops []store.Op) (int64, error) {
-	if err := s.ready(ctx); err != nil {
+	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
 	if err := store.CheckTxn(compares, ops); err != nil {
 		return 0, err
+	}
+	if s.closed.Load() {
+		return 0, store.ErrClosed
 	}
 	r := &request{compares: compares, ops: ops, done: make(chan struct{})}
 	select {

@@ -91,9 +91,11 @@ type Store struct {
 	readers *sql.DB
 	log     *feed.Log
 
-	requests  chan *request
-	closing   chan struct{}
-	closed    atomic.Bool
+	requests chan *request
+	closing  chan struct{}
+	closed   atomic.Bool
+	// calls is held for reading by every call that uses readers.
+	calls     sync.RWMutex
 	closeOnce sync.Once
 	closeErr  error
 	// written is closed when the writer, its connection included, is gone.
@@ -162,14 +164,18 @@ func openLocked(ctx context.Context, cfg Config, lock *os.File) (*Store, error) 
 }
 
 // Close implements store.Store: transactions that were taken up are committed,
-// then the file is checkpointed, closed and unlocked.
+// calls in progress are waited for, then the file is checkpointed, closed and
+// unlocked.
 func (s *Store) Close() error {
 	s.closeOnce.Do(func() {
 		s.closed.Store(true)
+		s.calls.Lock()
+		readersErr := s.readers.Close()
+		s.calls.Unlock()
 		close(s.closing)
 		<-s.written
 		s.log.Close()
-		s.closeErr = errors.Join(s.closeErr, s.readers.Close(), s.lock.Close())
+		s.closeErr = errors.Join(readersErr, s.closeErr, s.lock.Close())
 	})
 	return s.closeErr
 }

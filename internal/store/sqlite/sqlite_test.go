@@ -24,3 +24,7 @@ func openForSuite(opts storetest.Options) (store.Store, error) {
 func TestConformance(t *testing.T) {
 	storetest.Run(t, storetest.Suite{Open: openForSuite, Persistent: true})
 }
+
+func BenchmarkStore(b *testing.B) {
+	storetest.Benchmark(b, storetest.Suite{Open: openForSuite, Persistent: true})
+}

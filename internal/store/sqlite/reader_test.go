@@ -1,0 +1,37 @@
+package sqlite
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A page must be found by seeking, or reading all pages would take the square of
+// their number.
+func TestQueriesSeek(t *testing.T) {
+	st := mustOpen(t, Config{Path: filepath.Join(t.TempDir(), "store.db")})
+	for query, want := range map[string]string{
+		`SELECT key, value FROM records WHERE key >= 'a' AND key < 'b' ORDER BY key LIMIT 10`:      "SEARCH records USING INDEX sqlite_autoindex_records_1 (key>? AND key<?)",
+		`SELECT mod_revision FROM records WHERE key = 'a'`:                                         "SEARCH records USING INDEX sqlite_autoindex_records_1 (key=?)",
+		`SELECT id, key FROM history WHERE id >= 1024 AND key >= 'a' AND key < 'b' ORDER BY id`:    "SEARCH history USING INTEGER PRIMARY KEY (rowid>?)",
+		`SELECT max(id) FROM (SELECT id, at FROM history ORDER BY id LIMIT 4096) WHERE at < 10000`: "SCAN history",
+	} {
+		rows, err := st.readers.Query(`EXPLAIN QUERY PLAN ` + query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var plan []string
+		for rows.Next() {
+			var id, parent, unused int
+			var detail string
+			if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
+				t.Fatal(err)
+			}
+			plan = append(plan, detail)
+		}
+		_ = rows.Close()
+		if got := strings.Join(plan, "; "); !strings.Contains(got, want) || strings.Contains(got, "B-TREE") {
+			t.Errorf("%s\n\tis planned as %s\n\twant %s", query, got, want)
+		}
+	}
+}
