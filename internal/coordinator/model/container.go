@@ -91,6 +91,7 @@ type Container struct {
 	Revisions int64 `json:"revisions"`
 	Attempts  int64 `json:"attempts"`
 	Updates   int64 `json:"updates"`
+	Events    int64 `json:"events"`
 	// Boots are the durations of the last boots to health, newest first.
 	Boots   []time.Duration `json:"boots,omitempty"`
 	Created time.Time       `json:"created"`

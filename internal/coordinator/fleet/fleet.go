@@ -1,0 +1,220 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sort"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+
+	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
+	"github.com/casemate-dev/casemate/internal/coordinator/model"
+)
+
+// Sink hears what agents say of enclaves. It must not block.
+type Sink interface {
+	// Observed tells of an enclave of the container that the coordinator, or if
+	// it knows of none the agent's spec, names.
+	Observed(k model.ContainerKey, o model.Observation)
+}
+
+// Config describes a fleet.
+type Config struct {
+	Log       *slog.Logger
+	ClusterID string
+	Epoch     int64
+	// Profiles are the CVM profiles that the policy permits.
+	Profiles []agentv1.CvmProfile
+	// Dial connects to an agent.
+	Dial func(address string) (*grpc.ClientConn, error)
+	Now  func() time.Time
+}
+
+// Fleet is every host and what was promised on it.
+type Fleet struct {
+	cfg  Config
+	sink Sink
+	// ctx is that of Run; sessions live in it.
+	runs sync.WaitGroup
+
+	mu       sync.RWMutex
+	ctx      context.Context
+	hosts    map[string]*session
+	promises map[string]map[string]model.Reservation
+
+	version atomic.Int64
+	wakeMu  sync.Mutex
+	changed chan struct{}
+}
+
+// New returns a fleet without hosts; Run must be called for it to do anything.
+func New(cfg Config) (*Fleet, error) {
+	if cfg.Log == nil || cfg.Dial == nil || cfg.Now == nil || cfg.ClusterID == "" || cfg.Epoch < 1 {
+		return nil, errors.New("fleet: Log, Dial, Now, ClusterID and Epoch are required")
+	}
+	return &Fleet{
+		cfg: cfg, hosts: map[string]*session{}, promises: map[string]map[string]model.Reservation{},
+		changed: make(chan struct{}),
+	}, nil
+}
+
+// SetSink says who hears of enclaves; before Run.
+func (f *Fleet) SetSink(s Sink) { f.sink = s }
+
+func (f *Fleet) fence() *agentv1.Fence {
+	return &agentv1.Fence{ClusterId: f.cfg.ClusterID, Epoch: f.cfg.Epoch}
+}
+
+// Run follows every host until ctx ends, and returns when all sessions have
+// ended.
+func (f *Fleet) Run(ctx context.Context) error {
+	f.mu.Lock()
+	f.ctx = ctx
+	for _, s := range f.hosts {
+		f.launch(s)
+	}
+	f.mu.Unlock()
+	<-ctx.Done()
+	f.runs.Wait()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var errs []error
+	for _, s := range f.hosts {
+		if s.conn != nil {
+			errs = append(errs, s.conn.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// launch starts a session; f.mu is held.
+func (f *Fleet) launch(s *session) {
+	if f.ctx == nil || s.stop != nil || f.ctx.Err() != nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(f.ctx)
+	s.stop = cancel
+	f.runs.Add(1)
+	go func() {
+		defer f.runs.Done()
+		s.run(ctx)
+	}()
+}
+
+// Add follows a host from now on; adding it again changes its record only.
+func (f *Fleet) Add(h model.Host) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s := f.hosts[h.Name]; s != nil {
+		s.update(func() { s.record = h })
+		return nil
+	}
+	s := newSession(f, h)
+	conn, err := f.cfg.Dial(h.Address)
+	if err != nil {
+		return fmt.Errorf("add host %s: %w", h.Name, err)
+	}
+	s.conn, s.version = conn, f.nextVersion()
+	f.hosts[h.Name] = s
+	f.launch(s)
+	f.wake()
+	return nil
+}
+
+// Remove forgets a host and waits until its session has ended.
+func (f *Fleet) Remove(name string) error {
+	f.mu.Lock()
+	s := f.hosts[name]
+	delete(f.hosts, name)
+	f.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	f.nextVersion()
+	f.wake()
+	if s.stop != nil {
+		s.stop()
+		<-s.done
+	}
+	return s.conn.Close()
+}
+
+func (f *Fleet) session(name string) (*session, error) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if s := f.hosts[name]; s != nil {
+		return s, nil
+	}
+	return nil, fmt.Errorf("host %s: %w", name, ErrUnknownHost)
+}
+
+// ErrUnknownHost says that there is no host of that name.
+var ErrUnknownHost = errors.New("unknown host")
+
+func (f *Fleet) nextVersion() int64 { return f.version.Add(1) }
+
+// wake tells whoever waits on Changed.
+func (f *Fleet) wake() {
+	f.wakeMu.Lock()
+	defer f.wakeMu.Unlock()
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+// Changed returns the present version of all that is known of hosts, and a
+// channel that is closed when there is a newer one.
+func (f *Fleet) Changed() (int64, <-chan struct{}) {
+	f.wakeMu.Lock()
+	defer f.wakeMu.Unlock()
+	return f.version.Load(), f.changed
+}
+
+// observed hands an agent's word on.
+func (f *Fleet) observed(host string, e *agentv1.Enclave) {
+	if e.GetClusterId() != f.cfg.ClusterID {
+		return
+	}
+	k := model.ContainerKey{Org: e.GetSpec().GetOrg(), Name: e.GetSpec().GetContainer()}
+	if r, ok := f.promise(host, e.GetId()); ok {
+		k = model.ContainerKey{Org: r.Org, Name: r.Container}
+	}
+	f.sink.Observed(k, Observation(host, e))
+}
+
+func (f *Fleet) promise(host, enclave string) (model.Reservation, bool) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	r, ok := f.promises[host][enclave]
+	return r, ok
+}
+
+// synced tells of every promised enclave that the host, having told of all it
+// has, did not mention.
+func (f *Fleet) synced(host string, have map[string]*agentv1.Enclave) {
+	f.mu.RLock()
+	var missing []string
+	for id := range f.promises[host] {
+		if have[id] == nil {
+			missing = append(missing, id)
+		}
+	}
+	f.mu.RUnlock()
+	sort.Strings(missing)
+	for _, id := range missing {
+		f.absent(host, id)
+	}
+}
+
+func (f *Fleet) absent(host, enclave string) {
+	r, ok := f.promise(host, enclave)
+	if !ok {
+		return
+	}
+	f.sink.Observed(model.ContainerKey{Org: r.Org, Name: r.Container},
+		model.Observation{Enclave: enclave, Host: host, State: model.EnclaveAbsent})
+}

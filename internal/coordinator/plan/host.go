@@ -1,0 +1,89 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/casemate-dev/casemate/internal/coordinator/model"
+)
+
+// Host is what the planner knows of one host.
+type Host struct {
+	Name string
+	// Down says why the host can't be used at all: unreachable, cordoned, of a
+	// TEE that the coordinator's policy does not permit. Empty if it can.
+	Down string
+	// Free is what is neither claimed nor reserved.
+	Free model.Room
+	// Offers are the GPU counts the agent can give right now, Counts those it can
+	// give when no enclave holds a GPU. Both ascending.
+	Offers, Counts []int
+}
+
+// missing says what a host lacks to run room, in words; empty if it fits.
+func (h *Host) missing(room model.Room) string {
+	if h.Down != "" {
+		return h.Down
+	}
+	var lacks []string
+	if room.GPUs > 0 {
+		lacks = appendLack(lacks, h.gpusLacking(room.GPUs))
+	}
+	if h.Free.CPUs < room.CPUs {
+		lacks = append(lacks, fmt.Sprintf("%d of %d vCPUs free", max(h.Free.CPUs, 0), room.CPUs))
+	}
+	if h.Free.MemoryMiB < room.MemoryMiB {
+		lacks = append(lacks, fmt.Sprintf("%d of %d MiB memory free", max(h.Free.MemoryMiB, 0), room.MemoryMiB))
+	}
+	return strings.Join(lacks, ", ")
+}
+
+func appendLack(lacks []string, lack string) []string {
+	if lack == "" {
+		return lacks
+	}
+	return append(lacks, lack)
+}
+
+func (h *Host) gpusLacking(gpus int) string {
+	switch {
+	case h.Free.GPUs < gpus:
+		return fmt.Sprintf("%d of %d GPUs free", max(h.Free.GPUs, 0), gpus)
+	case !slices.Contains(h.Offers, gpus) && slices.Contains(h.Counts, gpus):
+		return fmt.Sprintf("can't give %d GPUs while others are in use (offers %s)", gpus, counts(h.Offers))
+	case !slices.Contains(h.Offers, gpus):
+		return fmt.Sprintf("never gives %d GPUs to one enclave (offers %s)", gpus, counts(h.Counts))
+	}
+	return ""
+}
+
+func counts(n []int) string {
+	return strings.Trim(strings.Join(strings.Fields(fmt.Sprint(n)), ", "), "[]")
+}
+
+// after is the host as it would be once an enclave with this room is gone.
+func (h *Host) after(gone model.Room) Host {
+	out := *h
+	out.Free = h.Free.Plus(gone)
+	out.Offers = nil
+	for _, n := range h.Counts {
+		if n <= out.Free.GPUs {
+			out.Offers = append(out.Offers, n)
+		}
+	}
+	return out
+}
+
+// better says whether h is the better place than o for a revision that fits on
+// both: fewest free GPUs first, so that whole hosts stay whole, then fewest free
+// vCPUs, then the name.
+func (h *Host) better(o *Host) bool {
+	if h.Free.GPUs != o.Free.GPUs {
+		return h.Free.GPUs < o.Free.GPUs
+	}
+	if h.Free.CPUs != o.Free.CPUs {
+		return h.Free.CPUs < o.Free.CPUs
+	}
+	return h.Name < o.Name
+}

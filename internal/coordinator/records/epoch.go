@@ -1,0 +1,72 @@
+package records
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/casemate-dev/casemate/internal/store"
+	"github.com/casemate-dev/casemate/internal/store/record"
+)
+
+// Open takes the store over: it gives a new store its cluster id, made by newID,
+// and raises the epoch, so that agents, gateways and the store itself refuse
+// what a coordinator before us still sends.
+func Open(ctx context.Context, s store.Store, newID func() string) (*Records, error) {
+	for {
+		r, err := takeOver(ctx, s, newID)
+		var conflict *store.ConflictError
+		if errors.As(err, &conflict) {
+			continue
+		}
+		return r, err
+	}
+}
+
+func takeOver(ctx context.Context, s store.Store, newID func() string) (*Records, error) {
+	r := &Records{store: s}
+	id, idRev, err := readMeta[string](ctx, s, clusterKey)
+	if err != nil {
+		return nil, err
+	}
+	epoch, epochRev, err := readMeta[int64](ctx, s, epochKey)
+	if err != nil {
+		return nil, err
+	}
+	if id == "" {
+		id = newID()
+	}
+	r.ClusterID, r.Epoch = id, epoch+1
+	idOp, err := Put("meta", clusterKey, id)
+	if err != nil {
+		return nil, err
+	}
+	epochOp, err := Put("meta", epochKey, r.Epoch)
+	if err != nil {
+		return nil, err
+	}
+	rev, err := s.Txn(ctx,
+		[]store.Compare{store.ModRevision(clusterKey, idRev), store.ModRevision(epochKey, epochRev)},
+		[]store.Op{idOp, epochOp})
+	if err != nil {
+		return nil, fmt.Errorf("take the store over: %w", err)
+	}
+	r.fence = store.ModRevision(epochKey, rev)
+	return r, nil
+}
+
+func readMeta[T any](ctx context.Context, s store.Store, key string) (T, int64, error) {
+	var zero T
+	kv, err := s.Get(ctx, key)
+	if errors.Is(err, store.ErrNotFound) {
+		return zero, 0, nil
+	}
+	if err != nil {
+		return zero, 0, fmt.Errorf("read %s: %w", key, err)
+	}
+	v, err := record.Decode[T]("meta", schema, kv.Value)
+	if err != nil {
+		return zero, 0, fmt.Errorf("record %s: %w", key, err)
+	}
+	return v, kv.ModRevision, nil
+}

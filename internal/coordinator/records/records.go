@@ -1,0 +1,148 @@
+package records
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/casemate-dev/casemate/internal/coordinator/model"
+	"github.com/casemate-dev/casemate/internal/store"
+	"github.com/casemate-dev/casemate/internal/store/record"
+)
+
+// Records reads and writes the coordinator's records. Every write is fenced by
+// the epoch: once another coordinator has taken the store over, writes fail with
+// [ErrFenced].
+type Records struct {
+	store store.Store
+	// ClusterID is the store's identity, Epoch grows with every take-over.
+	ClusterID string
+	Epoch     int64
+	fence     store.Compare
+}
+
+// ErrFenced says that another coordinator has taken the store over. The only
+// thing to do is to stop.
+var ErrFenced = errors.New("another coordinator has taken the store over")
+
+// Item is a record with its place in the store's order.
+type Item[T any] struct {
+	Key      string
+	Revision int64
+	Value    T
+}
+
+// Store returns the store, for watching.
+func (r *Records) Store() store.Store { return r.store }
+
+// Commit applies ops if the compares hold and the epoch is still ours.
+func (r *Records) Commit(ctx context.Context, compares []store.Compare, ops []store.Op) (int64, error) {
+	rev, err := r.store.Txn(ctx, append([]store.Compare{r.fence}, compares...), ops)
+	var conflict *store.ConflictError
+	if errors.As(err, &conflict) && conflict.Key == epochKey {
+		return 0, ErrFenced
+	}
+	return rev, err
+}
+
+// kinds names the record kinds and their schema version in the store.
+const schema = 1
+
+func encode[T any](kind string, v T) ([]byte, error) {
+	data, err := record.Encode(kind, schema, v)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", kind, err)
+	}
+	return data, nil
+}
+
+// Decode reads a record of the given kind.
+func Decode[T any](kind string, kv store.KV) (Item[T], error) {
+	v, err := record.Decode[T](kind, schema, kv.Value)
+	if err != nil {
+		return Item[T]{}, fmt.Errorf("record %s: %w", kv.Key, err)
+	}
+	return Item[T]{Key: kv.Key, Revision: kv.ModRevision, Value: v}, nil
+}
+
+// Kinds of record, as they stand in the envelope.
+const (
+	KindContainer   = "container"
+	KindUpdate      = "update"
+	KindRevision    = "revision"
+	KindReservation = "reservation"
+	KindRoute       = "route"
+	KindHost        = "host"
+	KindSecret      = "secret"
+	KindSecretValue = "secretvalue"
+	KindEvent       = "event"
+	KindRequest     = "request"
+	KindGateway     = "gateway"
+)
+
+// Get reads one record; store.ErrNotFound if there is none.
+func Get[T any](ctx context.Context, r *Records, kind, key string) (Item[T], error) {
+	kv, err := r.store.Get(ctx, key)
+	if err != nil {
+		return Item[T]{}, fmt.Errorf("read %s: %w", key, err)
+	}
+	return Decode[T](kind, kv)
+}
+
+// List reads a page of records in the order of their keys, and whether more
+// follow.
+func List[T any](ctx context.Context, r *Records, kind, prefix string, opts store.ListOptions) ([]Item[T], bool, error) {
+	page, err := r.store.List(ctx, prefix, opts)
+	if err != nil {
+		return nil, false, fmt.Errorf("list %s: %w", prefix, err)
+	}
+	items := make([]Item[T], 0, len(page.KVs))
+	for _, kv := range page.KVs {
+		item, err := Decode[T](kind, kv)
+		if err != nil {
+			return nil, false, err
+		}
+		items = append(items, item)
+	}
+	return items, page.More, nil
+}
+
+// Put returns the op that writes a record.
+func Put[T any](kind, key string, v T) (store.Op, error) {
+	data, err := encode(kind, v)
+	if err != nil {
+		return store.Op{}, err
+	}
+	return store.Put(key, data), nil
+}
+
+// ByUID returns the key of the container with this uid.
+func (r *Records) ByUID(ctx context.Context, uid string) (model.ContainerKey, error) {
+	kv, err := r.store.Get(ctx, uidKey(uid))
+	if err != nil {
+		return model.ContainerKey{}, fmt.Errorf("read uid %s: %w", uid, err)
+	}
+	item, err := Decode[model.ContainerKey]("uid", kv)
+	return item.Value, err
+}
+
+// Revision reads one revision of a container.
+func (r *Records) Revision(ctx context.Context, k model.ContainerKey, number int64) (model.Revision, error) {
+	item, err := Get[model.Revision](ctx, r, KindRevision, revisionKey(k, number))
+	return item.Value, err
+}
+
+// Revisions lists a container's revisions, oldest first.
+func (r *Records) Revisions(ctx context.Context, k model.ContainerKey) ([]Item[model.Revision], error) {
+	items, _, err := List[model.Revision](ctx, r, KindRevision, revisionsOf(k), store.ListOptions{})
+	return items, err
+}
+
+// Update reads an update by its id.
+func (r *Records) Update(ctx context.Context, k model.ContainerKey, id string) (Item[model.Update], error) {
+	key, ok := updateKeyByID(k, id)
+	if !ok {
+		return Item[model.Update]{}, fmt.Errorf("update %s of %s: %w", id, k, store.ErrNotFound)
+	}
+	return Get[model.Update](ctx, r, KindUpdate, key)
+}
