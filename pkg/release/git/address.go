@@ -47,6 +47,7 @@ func (a address) String() string {
 var (
 	hostForm  = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:[0-9]{1,5})?$`)
 	userForm  = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$`)
+	pathForm  = regexp.MustCompile(`^[\p{L}\p{N}/._~+@=,-]+$`)
 	shortForm = regexp.MustCompile(`^(?:([^@/:]+)@)?([^@/:]+):([^:].*)$`)
 )
 
@@ -107,8 +108,8 @@ func checked(a address) (address, error) {
 		return address{}, fmt.Errorf("%w: its account is not a plain name", ErrAddress)
 	case a.path == "" || a.path == "/" || path.Clean(a.path) != strings.TrimSuffix(a.path, "/"):
 		return address{}, fmt.Errorf("%w: its path is not a clean path to a repository", ErrAddress)
-	case strings.HasPrefix(a.path, "/-") || strings.ContainsAny(a.path, "'\"`$;|&<>\\"):
-		return address{}, fmt.Errorf("%w: its path has characters that a shell would take for its own", ErrAddress)
+	case strings.HasPrefix(a.path, "/-") || !pathForm.MatchString(a.path):
+		return address{}, fmt.Errorf("%w: its path has characters that a server's shell could take for its own", ErrAddress)
 	}
 	return a, nil
 }
@@ -116,6 +117,9 @@ func checked(a address) (address, error) {
 func fileAddress(p string) (address, error) {
 	if !path.IsAbs(p) || path.Clean(p) != strings.TrimSuffix(p, "/") && p != "/" {
 		return address{}, fmt.Errorf("%w: a local repository is named by a clean absolute path", ErrAddress)
+	}
+	if !pathForm.MatchString(p) {
+		return address{}, fmt.Errorf("%w: the path of a local repository has characters besides letters, digits and / . _ ~ + @ = , -", ErrAddress)
 	}
 	return address{scheme: schemeFile, path: path.Clean(p)}, nil
 }

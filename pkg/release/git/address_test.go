@@ -81,7 +81,7 @@ func TestTagNames(t *testing.T) {
 }
 
 func FuzzAddress(f *testing.F) {
-	for _, raw := range []string{"https://a.example/b", "git@a.example:b", "ext::x", "/a", "file:///a", "ssh://a:b@c/d", "-x"} {
+	for _, raw := range []string{"a:b?d", "file:///a%3a%3ab", "https://a.example/b", "git@a.example:b", "ext::x", "/a", "file:///a", "ssh://a:b@c/d", "-x"} {
 		f.Add(raw)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
