@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"github.com/casemate-dev/casemate/internal/atomicfile"
 	"github.com/casemate-dev/casemate/pkg/gpu"
 )
 
@@ -304,5 +305,46 @@ func TestOpenRefusesAConfigurationThatCantBe(t *testing.T) {
 	}
 	if _, err := Open(file, config("b")); err == nil {
 		t.Error("a file was accepted as a folder")
+	}
+}
+
+// full is a disk that refuses writes while it is full.
+type full struct {
+	Disk
+	on *bool
+}
+
+var errFull = errors.New("no space left on device")
+
+func (f full) CreateTemp(dir, pattern string) (atomicfile.File, error) {
+	if *f.on {
+		return nil, errFull
+	}
+	return f.Disk.CreateTemp(dir, pattern)
+}
+
+func TestAChangeThatCannotBeWrittenHasNotHappened(t *testing.T) {
+	on := false
+	cfg := config("b")
+	cfg.FS = full{on: &on}
+	l := open(t, t.TempDir(), cfg)
+	mustClaim(t, l, request("a-r1-1", 0))
+	on = true
+	if _, err := l.Claim(t.Context(), request("b-r1-1", 1)); !errors.Is(err, errFull) {
+		t.Errorf("claim: %v", err)
+	}
+	if err := l.Release(t.Context(), "a-r1-1"); !errors.Is(err, errFull) {
+		t.Errorf("release: %v", err)
+	}
+	if _, err := l.Reconcile(t.Context(), nil); !errors.Is(err, errFull) {
+		t.Errorf("reconcile: %v", err)
+	}
+	if diff := cmp.Diff(gpu.Held{card(0): "a-r1-1"}, view(t, l).Held); diff != "" {
+		t.Errorf("held while the disk is full (-want +got):\n%s", diff)
+	}
+	on = false
+	mustClaim(t, l, request("b-r1-1", 1))
+	if err := l.Release(t.Context(), "a-r1-1"); err != nil {
+		t.Error(err)
 	}
 }
