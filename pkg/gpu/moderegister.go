@@ -43,8 +43,10 @@ var errModeUnreadable = errors.New("the mode can't be read from the card")
 
 // ModeRegister reads the mode from BAR 0 through sysfs. It wakes a suspended
 // card, and changes nothing else: a card whose memory decoding is off answers
-// all ones and is unreadable. The register tells off, on and devtools apart;
-// protected PCIe is not in it, and such a card reads as off.
+// all ones and is unreadable. The register tells off, on and devtools apart.
+// Protected PCIe is not in it but in a setting that only the card's firmware
+// tells (gpu-admin-tools, gpu/prc.py, PRC_KNOB_ID_PPCIE), so such a card reads
+// as off here.
 type ModeRegister struct {
 	// Root is the filesystem root, normally "/".
 	Root string
