@@ -39,8 +39,8 @@ type Result struct {
 	State State
 	// Changed says that State differs and must be committed before the effects.
 	Changed bool
-	// Entered says that a step was entered: effects of earlier steps that are
-	// still under way are of no more use.
+	// Entered says that a step was entered: effects that are still under way are
+	// of no more use, and Effects has all that are.
 	Entered bool
 	Effects []Effect
 	// Log is what there is to tell, to be committed with the state.
@@ -58,10 +58,8 @@ func (e Engine) Step(s State, ev Event, now time.Time) (Result, error) {
 		return Result{State: s}, err
 	}
 	_, resumed := ev.(Resume)
-	if t.entered || resumed {
+	if t.entered || t.tornStep || resumed {
 		t.effects = append(t.effects, t.stepEffects()...)
-	}
-	if t.tornStep || resumed {
 		t.effects = append(t.effects, t.teardownEffects()...)
 	}
 	if t.changed {

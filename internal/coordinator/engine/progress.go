@@ -178,7 +178,7 @@ func (t *transition) candidate(o model.Observation) {
 	t.record(o)
 	switch {
 	case u.Step == model.StepStopNew:
-		if o.Gone() {
+		if o.Stopped() {
 			t.afterStopNew()
 		}
 	case o.State == model.EnclaveAbsent && u.Step == model.StepBoot, u.BootedAt.IsZero():
@@ -254,7 +254,7 @@ func (t *transition) old(o model.Observation) {
 	switch {
 	case u.OldGone:
 	case u.OldStopping:
-		if o.Gone() {
+		if o.Stopped() {
 			t.oldGone()
 		}
 	case o.Ended():

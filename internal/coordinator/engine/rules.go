@@ -183,12 +183,12 @@ func attestEffects(t *transition) []Effect {
 
 func stopOldEffects(t *transition) []Effect {
 	u := t.s.Update
-	return []Effect{Halt{*u.Old, t.limits.Stop, "replaced by " + u.New.ID}, Observe{*u.Old}}
+	return []Effect{Halt{*u.Old, t.limits.Stop, "replaced by " + u.New.ID}}
 }
 
 func stopNewEffects(t *transition) []Effect {
 	u := t.s.Update
-	return []Effect{Halt{u.New, t.limits.Stop, u.Reason}, Observe{u.New}}
+	return []Effect{Halt{u.New, t.limits.Stop, u.Reason}}
 }
 
 func freeEffects(t *transition) []Effect {

@@ -13,7 +13,7 @@ func (t *transition) serving(o model.Observation) {
 		return
 	}
 	if d := c.Teardown; d != nil && d.Step == model.TeardownStopEnclave {
-		if o.Gone() {
+		if o.Stopped() {
 			t.activeStopped()
 		}
 		return

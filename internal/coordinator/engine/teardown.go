@@ -192,7 +192,7 @@ func (t *transition) teardownEffects() []Effect {
 	case model.TeardownDrain:
 		return []Effect{AwaitDrain{c.Active.ID}}
 	case model.TeardownStopEnclave:
-		return []Effect{Halt{*c.Active, t.limits.Stop, string(d.Kind)}, Observe{*c.Active}}
+		return []Effect{Halt{*c.Active, t.limits.Stop, string(d.Kind)}}
 	case model.TeardownDNS:
 		return []Effect{WithdrawDNS{t.s.Route.Domain}}
 	}

@@ -60,18 +60,24 @@ func (f *Fleet) Create(ctx context.Context, host, id string, spec *agentv1.Encla
 	return wrap("create", id, host, err)
 }
 
-// Stop tells an agent to stop an enclave.
-func (f *Fleet) Stop(ctx context.Context, host, id string, grace time.Duration, why string) error {
+// Stop tells an agent to stop an enclave and returns what the agent says of it.
+func (f *Fleet) Stop(ctx context.Context, host, id string, grace time.Duration, why string) (model.Observation, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	c, err := f.client(host)
 	if err != nil {
-		return err
+		return model.Observation{}, err
 	}
-	_, err = c.StopEnclave(ctx, &agentv1.StopEnclaveRequest{
+	resp, err := c.StopEnclave(ctx, &agentv1.StopEnclaveRequest{
 		Fence: f.fence(), Id: id, Grace: durationpb.New(grace), Reason: clip(why, 1024),
 	})
-	return wrap("stop", id, host, err)
+	if err != nil {
+		return model.Observation{}, wrap("stop", id, host, err)
+	}
+	if got := resp.GetEnclave().GetId(); got != id {
+		return model.Observation{}, fmt.Errorf("stop enclave %s on host %s: the agent answered for %q", id, host, got)
+	}
+	return Observation(host, resp.GetEnclave()), nil
 }
 
 // Delete tells an agent to forget an enclave that has ended.

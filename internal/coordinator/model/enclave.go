@@ -31,9 +31,14 @@ type Observation struct {
 	Claimed bool
 }
 
-// Gone says whether the observation proves that nothing of the enclave is left:
-// it has ended, or does not exist, and holds nothing.
+// Gone says whether nothing of the enclave is left: it has ended, or does not
+// exist, and holds nothing.
 func (o Observation) Gone() bool { return o.Ended() && !o.Claimed }
+
+// Stopped says whether the agent answers for the enclave's end. Absence does
+// not: a listing may be older than a call that creates the enclave, while an
+// agent that was told to stop an enclave it does not know remembers that.
+func (o Observation) Stopped() bool { return o.Gone() && o.State != EnclaveAbsent }
 
 // Ended says whether the enclave runs no more, or will not.
 func (o Observation) Ended() bool {

@@ -99,3 +99,26 @@ type Secret struct {
 	Created time.Time `json:"created"`
 	Updated time.Time `json:"updated"`
 }
+
+// SecretValue is one version of a secret, sealed under the coordinator's key.
+type SecretValue struct {
+	Version int64     `json:"version"`
+	Sealed  []byte    `json:"sealed"`
+	Created time.Time `json:"created"`
+}
+
+// Request remembers what a request id has led to.
+type Request struct {
+	Method string `json:"method"`
+	// Digest is that of the request, so that an id can't be used for two.
+	Digest    string    `json:"digest"`
+	Container string    `json:"container,omitempty"`
+	Update    string    `json:"update,omitempty"`
+	Time      time.Time `json:"time"`
+}
+
+// Gateway is a gateway that has watched routes.
+type Gateway struct {
+	Name string    `json:"name"`
+	Seen time.Time `json:"seen"`
+}

@@ -25,11 +25,11 @@ func Open(ctx context.Context, s store.Store, newID func() string) (*Records, er
 
 func takeOver(ctx context.Context, s store.Store, newID func() string) (*Records, error) {
 	r := &Records{store: s}
-	id, idRev, err := readMeta[string](ctx, s, clusterKey)
+	id, idRev, err := readMeta(ctx, s, clusters, clusterKey)
 	if err != nil {
 		return nil, err
 	}
-	epoch, epochRev, err := readMeta[int64](ctx, s, epochKey)
+	epoch, epochRev, err := readMeta(ctx, s, epochs, epochKey)
 	if err != nil {
 		return nil, err
 	}
@@ -37,11 +37,11 @@ func takeOver(ctx context.Context, s store.Store, newID func() string) (*Records
 		id = newID()
 	}
 	r.ClusterID, r.Epoch = id, epoch+1
-	idOp, err := Put("meta", clusterKey, id)
+	idOp, err := Put(clusters, clusterKey, id)
 	if err != nil {
 		return nil, err
 	}
-	epochOp, err := Put("meta", epochKey, r.Epoch)
+	epochOp, err := Put(epochs, epochKey, r.Epoch)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func takeOver(ctx context.Context, s store.Store, newID func() string) (*Records
 	return r, nil
 }
 
-func readMeta[T any](ctx context.Context, s store.Store, key string) (T, int64, error) {
+func readMeta[T any](ctx context.Context, s store.Store, codec record.Codec[T], key string) (T, int64, error) {
 	var zero T
 	kv, err := s.Get(ctx, key)
 	if errors.Is(err, store.ErrNotFound) {
@@ -64,7 +64,7 @@ func readMeta[T any](ctx context.Context, s store.Store, key string) (T, int64, 
 	if err != nil {
 		return zero, 0, fmt.Errorf("read %s: %w", key, err)
 	}
-	v, err := record.Decode[T]("meta", schema, kv.Value)
+	v, err := codec.Decode(kv.Value)
 	if err != nil {
 		return zero, 0, fmt.Errorf("record %s: %w", key, err)
 	}

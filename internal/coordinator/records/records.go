@@ -45,60 +45,52 @@ func (r *Records) Commit(ctx context.Context, compares []store.Compare, ops []st
 	return rev, err
 }
 
-// kinds names the record kinds and their schema version in the store.
-const schema = 1
+// Codecs of the records.
+var (
+	Containers   = record.New[model.Container]("container")
+	Updates      = record.New[model.Update]("update")
+	Revisions    = record.New[model.Revision]("revision")
+	Reservations = record.New[model.Reservation]("reservation")
+	Routes       = record.New[model.Route]("route")
+	Hosts        = record.New[model.Host]("host")
+	Secrets      = record.New[model.Secret]("secret")
+	SecretValues = record.New[model.SecretValue]("secretvalue")
+	Events       = record.New[model.Event]("event")
+	Requests     = record.New[model.Request]("request")
+	Gateways     = record.New[model.Gateway]("gateway")
+	uids         = record.New[model.ContainerKey]("uid")
+	clusters     = record.New[string]("cluster")
+	epochs       = record.New[int64]("epoch")
+)
 
-func encode[T any](kind string, v T) ([]byte, error) {
-	data, err := record.Encode(kind, schema, v)
-	if err != nil {
-		return nil, fmt.Errorf("encode %s: %w", kind, err)
-	}
-	return data, nil
-}
-
-// Decode reads a record of the given kind.
-func Decode[T any](kind string, kv store.KV) (Item[T], error) {
-	v, err := record.Decode[T](kind, schema, kv.Value)
+// Decode reads a record as it stands in the store.
+func Decode[T any](codec record.Codec[T], kv store.KV) (Item[T], error) {
+	v, err := codec.Decode(kv.Value)
 	if err != nil {
 		return Item[T]{}, fmt.Errorf("record %s: %w", kv.Key, err)
 	}
 	return Item[T]{Key: kv.Key, Revision: kv.ModRevision, Value: v}, nil
 }
 
-// Kinds of record, as they stand in the envelope.
-const (
-	KindContainer   = "container"
-	KindUpdate      = "update"
-	KindRevision    = "revision"
-	KindReservation = "reservation"
-	KindRoute       = "route"
-	KindHost        = "host"
-	KindSecret      = "secret"
-	KindSecretValue = "secretvalue"
-	KindEvent       = "event"
-	KindRequest     = "request"
-	KindGateway     = "gateway"
-)
-
 // Get reads one record; store.ErrNotFound if there is none.
-func Get[T any](ctx context.Context, r *Records, kind, key string) (Item[T], error) {
+func Get[T any](ctx context.Context, r *Records, codec record.Codec[T], key string) (Item[T], error) {
 	kv, err := r.store.Get(ctx, key)
 	if err != nil {
 		return Item[T]{}, fmt.Errorf("read %s: %w", key, err)
 	}
-	return Decode[T](kind, kv)
+	return Decode(codec, kv)
 }
 
 // List reads a page of records in the order of their keys, and whether more
 // follow.
-func List[T any](ctx context.Context, r *Records, kind, prefix string, opts store.ListOptions) ([]Item[T], bool, error) {
+func List[T any](ctx context.Context, r *Records, codec record.Codec[T], prefix string, opts store.ListOptions) ([]Item[T], bool, error) {
 	page, err := r.store.List(ctx, prefix, opts)
 	if err != nil {
 		return nil, false, fmt.Errorf("list %s: %w", prefix, err)
 	}
 	items := make([]Item[T], 0, len(page.KVs))
 	for _, kv := range page.KVs {
-		item, err := Decode[T](kind, kv)
+		item, err := Decode(codec, kv)
 		if err != nil {
 			return nil, false, err
 		}
@@ -108,10 +100,10 @@ func List[T any](ctx context.Context, r *Records, kind, prefix string, opts stor
 }
 
 // Put returns the op that writes a record.
-func Put[T any](kind, key string, v T) (store.Op, error) {
-	data, err := encode(kind, v)
+func Put[T any](codec record.Codec[T], key string, v T) (store.Op, error) {
+	data, err := codec.Encode(v)
 	if err != nil {
-		return store.Op{}, err
+		return store.Op{}, fmt.Errorf("encode %s: %w", key, err)
 	}
 	return store.Put(key, data), nil
 }
@@ -122,19 +114,19 @@ func (r *Records) ByUID(ctx context.Context, uid string) (model.ContainerKey, er
 	if err != nil {
 		return model.ContainerKey{}, fmt.Errorf("read uid %s: %w", uid, err)
 	}
-	item, err := Decode[model.ContainerKey]("uid", kv)
+	item, err := Decode(uids, kv)
 	return item.Value, err
 }
 
 // Revision reads one revision of a container.
 func (r *Records) Revision(ctx context.Context, k model.ContainerKey, number int64) (model.Revision, error) {
-	item, err := Get[model.Revision](ctx, r, KindRevision, revisionKey(k, number))
+	item, err := Get(ctx, r, Revisions, revisionKey(k, number))
 	return item.Value, err
 }
 
 // Revisions lists a container's revisions, oldest first.
 func (r *Records) Revisions(ctx context.Context, k model.ContainerKey) ([]Item[model.Revision], error) {
-	items, _, err := List[model.Revision](ctx, r, KindRevision, revisionsOf(k), store.ListOptions{})
+	items, _, err := List(ctx, r, Revisions, revisionsOf(k), store.ListOptions{})
 	return items, err
 }
 
@@ -144,5 +136,5 @@ func (r *Records) Update(ctx context.Context, k model.ContainerKey, id string) (
 	if !ok {
 		return Item[model.Update]{}, fmt.Errorf("update %s of %s: %w", id, k, store.ErrNotFound)
 	}
-	return Get[model.Update](ctx, r, KindUpdate, key)
+	return Get(ctx, r, Updates, key)
 }

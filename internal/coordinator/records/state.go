@@ -9,6 +9,7 @@ import (
 	"github.com/casemate-dev/casemate/internal/coordinator/engine"
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
 	"github.com/casemate-dev/casemate/internal/store"
+	"github.com/casemate-dev/casemate/internal/store/record"
 )
 
 // How much of the past a container keeps.
@@ -35,7 +36,7 @@ type stored struct {
 // Load reads the state of a container; store.ErrNotFound if there is none.
 func (r *Records) Load(ctx context.Context, k model.ContainerKey) (*Loaded, error) {
 	l := &Loaded{was: map[string]stored{}}
-	c, err := load[model.Container](ctx, r, l, KindContainer, ContainerKey(k))
+	c, err := load(ctx, r, l, Containers, ContainerKey(k))
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +46,7 @@ func (r *Records) Load(ctx context.Context, k model.ContainerKey) (*Loaded, erro
 			return nil, err
 		}
 	}
-	if l.Route, err = load[model.Route](ctx, r, l, KindRoute, RouteKey(c.Spec.Domain)); err != nil {
+	if l.Route, err = load(ctx, r, l, Routes, RouteKey(c.Spec.Domain)); err != nil {
 		return nil, err
 	}
 	return l, r.loadReservations(ctx, l, k)
@@ -56,7 +57,7 @@ func (r *Records) loadUpdate(ctx context.Context, l *Loaded, k model.ContainerKe
 	if !ok {
 		return fmt.Errorf("container %s names update %q, which is no id of its own", k, id)
 	}
-	u, err := load[model.Update](ctx, r, l, KindUpdate, key)
+	u, err := load(ctx, r, l, Updates, key)
 	if err != nil {
 		return err
 	}
@@ -71,7 +72,7 @@ func (r *Records) loadReservations(ctx context.Context, l *Loaded, k model.Conta
 	}
 	l.Reservations = map[string]model.Reservation{}
 	for _, kv := range page.KVs {
-		item, err := Decode[model.Reservation](KindReservation, kv)
+		item, err := Decode(Reservations, kv)
 		if err != nil {
 			return err
 		}
@@ -81,12 +82,12 @@ func (r *Records) loadReservations(ctx context.Context, l *Loaded, k model.Conta
 	return nil
 }
 
-func load[T any](ctx context.Context, r *Records, l *Loaded, kind, key string) (*T, error) {
+func load[T any](ctx context.Context, r *Records, l *Loaded, codec record.Codec[T], key string) (*T, error) {
 	kv, err := r.store.Get(ctx, key)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", key, err)
 	}
-	item, err := Decode[T](kind, kv)
+	item, err := Decode(codec, kv)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +100,7 @@ func load[T any](ctx context.Context, r *Records, l *Loaded, kind, key string) (
 // is taken meanwhile. A deleted route's generation is carried on.
 func (r *Records) NewContainer(ctx context.Context, c *model.Container) (*Loaded, error) {
 	l := &Loaded{State: engine.State{Container: c, Reservations: map[string]model.Reservation{}}, was: map[string]stored{}}
-	route, err := load[model.Route](ctx, r, l, KindRoute, RouteKey(c.Spec.Domain))
+	route, err := load(ctx, r, l, Routes, RouteKey(c.Spec.Domain))
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		route = &model.Route{}
@@ -190,17 +191,17 @@ func (w *writer) state(next engine.State, log []model.Event, revision *model.Rev
 	if err := w.events(next.Container, log); err != nil {
 		return err
 	}
-	if err := w.put(KindContainer, ContainerKey(k), next.Container); err != nil {
+	if err := put(w, Containers, ContainerKey(k), *next.Container); err != nil {
 		return err
 	}
 	if _, known := w.was[ContainerKey(k)]; !known {
-		op, err := Put("uid", uidKey(next.Container.UID), k)
+		op, err := Put(uids, uidKey(next.Container.UID), k)
 		if err != nil {
 			return err
 		}
 		w.ops = append(w.ops, op)
 	}
-	if err := w.put(KindRoute, RouteKey(next.Route.Domain), next.Route); err != nil {
+	if err := put(w, Routes, RouteKey(next.Route.Domain), *next.Route); err != nil {
 		return err
 	}
 	if err := w.update(k, next.Update); err != nil {
@@ -220,7 +221,7 @@ func (w *writer) update(k model.ContainerKey, u *model.Update) error {
 	if _, known := w.was[key]; !known && u.Number > keptUpdates {
 		w.ops = append(w.ops, store.Delete(updateKey(k, u.Number-keptUpdates)))
 	}
-	return w.put(KindUpdate, key, u)
+	return put(w, Updates, key, *u)
 }
 
 func (w *writer) revision(next engine.State, revision *model.Revision) error {
@@ -228,7 +229,7 @@ func (w *writer) revision(next engine.State, revision *model.Revision) error {
 		return nil
 	}
 	k := next.Container.Key()
-	op, err := Put(KindRevision, revisionKey(k, revision.Number), revision)
+	op, err := Put(Revisions, revisionKey(k, revision.Number), *revision)
 	if err != nil {
 		return err
 	}
@@ -246,7 +247,7 @@ func (w *writer) reservations(next engine.State) error {
 	for _, r := range next.Reservations {
 		key := reservationKey(r)
 		wanted[key] = true
-		if err := w.put(KindReservation, key, &r); err != nil {
+		if err := put(w, Reservations, key, r); err != nil {
 			return err
 		}
 	}
@@ -263,7 +264,7 @@ func (w *writer) reservations(next engine.State) error {
 func (w *writer) events(c *model.Container, log []model.Event) error {
 	for _, ev := range log {
 		c.Events++
-		op, err := Put(KindEvent, eventKey(c.Key(), c.Events), ev)
+		op, err := Put(Events, eventKey(c.Key(), c.Events), ev)
 		if err != nil {
 			return err
 		}
@@ -287,7 +288,7 @@ func (w *writer) deletion(next engine.State, _ []model.Event) error {
 	if next.Update != nil {
 		w.deleteOnce(updateKey(k, next.Update.Number))
 	}
-	op, err := Put(KindRoute, RouteKey(next.Route.Domain), next.Route)
+	op, err := Put(Routes, RouteKey(next.Route.Domain), *next.Route)
 	if err != nil {
 		return err
 	}
@@ -305,10 +306,10 @@ func (w *writer) deleteOnce(key string) {
 }
 
 // put compares a record with what was read and writes it only if it differs.
-func (w *writer) put(kind, key string, v any) error {
-	data, err := encode(kind, v)
+func put[T any](w *writer, codec record.Codec[T], key string, v T) error {
+	data, err := codec.Encode(v)
 	if err != nil {
-		return err
+		return fmt.Errorf("encode %s: %w", key, err)
 	}
 	old := w.was[key]
 	w.compares = append(w.compares, store.ModRevision(key, old.revision))

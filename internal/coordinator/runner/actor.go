@@ -1,0 +1,224 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/casemate-dev/casemate/internal/coordinator/engine"
+	"github.com/casemate-dev/casemate/internal/coordinator/model"
+	"github.com/casemate-dev/casemate/internal/coordinator/records"
+	"github.com/casemate-dev/casemate/internal/store"
+)
+
+// actor is one container being worked on. Its queue is guarded by Runner.mu;
+// everything else belongs to the goroutine that drains the queue.
+type actor struct {
+	queue   []task
+	running bool
+
+	// effects ends what is under way for the current step.
+	endEffects context.CancelFunc
+	effects    context.Context
+	timer      *time.Timer
+}
+
+type task func(ctx context.Context, a *actor)
+
+type loader func(ctx context.Context) (*records.Loaded, error)
+
+// enqueue adds a task for a container; false if the runner does not run.
+func (r *Runner) enqueue(k model.ContainerKey, t task) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ctx == nil || r.ctx.Err() != nil {
+		return false
+	}
+	a := r.actors[k]
+	if a == nil {
+		a = &actor{}
+		r.actors[k] = a
+	}
+	a.queue = append(a.queue, t)
+	if !a.running {
+		a.running = true
+		r.work.Add(1)
+		go r.drain(r.ctx, k, a)
+	}
+	return true
+}
+
+// drain runs the queue until it is empty.
+func (r *Runner) drain(ctx context.Context, k model.ContainerKey, a *actor) {
+	defer r.work.Done()
+	for {
+		r.mu.Lock()
+		if len(a.queue) == 0 || ctx.Err() != nil {
+			a.running = false
+			if ctx.Err() != nil {
+				a.stop()
+			}
+			if a.timer == nil && a.effects == nil {
+				delete(r.actors, k)
+			}
+			r.mu.Unlock()
+			return
+		}
+		t := a.queue[0]
+		a.queue = a.queue[1:]
+		r.mu.Unlock()
+		t(ctx, a)
+	}
+}
+
+func (a *actor) stop() {
+	if a.timer != nil {
+		a.timer.Stop()
+		a.timer = nil
+	}
+	a.cancelEffects()
+}
+
+func (a *actor) cancelEffects() {
+	if a.endEffects != nil {
+		a.endEffects()
+	}
+	a.endEffects, a.effects = nil, nil
+}
+
+// post hands an event to a container's actor. An event that can't be committed
+// because the store fails is tried again: what agents and gateways tell must not
+// be lost.
+func (r *Runner) post(k model.ContainerKey, ev engine.Event) {
+	r.enqueue(k, func(ctx context.Context, a *actor) {
+		load := func(ctx context.Context) (*records.Loaded, error) { return r.cfg.Records.Load(ctx, k) }
+		decide := func(context.Context, *records.Loaded) (engine.Event, records.Extra, error) {
+			return ev, records.Extra{}, nil
+		}
+		_, err := backoff.Retry(ctx, func() (struct{}, error) {
+			_, err := r.apply(ctx, k, a, load, decide)
+			return struct{}{}, r.final(k, ev, err)
+		}, backoff.WithBackOff(storeBackoff()), backoff.WithMaxElapsedTime(0))
+		if err != nil && ctx.Err() == nil {
+			r.cfg.Log.Error("event dropped", "container", k.String(), "error", err)
+		}
+	})
+}
+
+func storeBackoff() backoff.BackOff {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval, b.MaxInterval = 50*time.Millisecond, 5*time.Second
+	return b
+}
+
+// final sorts the errors of committing an event: nil and refusals end it, faults
+// of the store are retried.
+func (r *Runner) final(k model.ContainerKey, ev engine.Event, err error) error {
+	var refused *engine.Refused
+	switch {
+	case err == nil, errors.As(err, &refused), errors.Is(err, store.ErrNotFound):
+		return nil
+	case errors.Is(err, records.ErrFenced), errors.Is(err, store.ErrClosed):
+		return backoff.Permanent(err)
+	}
+	r.cfg.Log.Error("commit failed, trying again", "container", k.String(), "event", eventName(ev), "error", err)
+	return err
+}
+
+// apply is one turn: load, decide, step, commit, and then the effects.
+func (r *Runner) apply(ctx context.Context, k model.ContainerKey, a *actor, load loader, decide Decide) (*records.Loaded, error) {
+	for {
+		s, err := r.turn(ctx, k, a, load, decide)
+		if errors.Is(err, store.ErrConflict) && ctx.Err() == nil {
+			continue
+		}
+		if errors.Is(err, records.ErrFenced) {
+			r.fatal(err)
+		}
+		return s, err
+	}
+}
+
+func (r *Runner) turn(ctx context.Context, k model.ContainerKey, a *actor, load loader, decide Decide) (*records.Loaded, error) {
+	s, err := load(ctx)
+	if err != nil {
+		if errors.Is(err, store.ErrNotFound) {
+			a.stop()
+		}
+		return nil, err
+	}
+	ev, extra, err := decide(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	res, err := r.cfg.Engine.Step(s.State, ev, r.cfg.Now())
+	if err != nil {
+		return nil, err
+	}
+	saved := s
+	if res.Changed || len(extra.Ops) > 0 {
+		if saved, err = r.cfg.Records.Save(ctx, s, res.State, res.Log, extra); err != nil {
+			return nil, err
+		}
+		r.promises(s.Reservations, saved.Reservations, res.State.Deleted)
+	}
+	r.tell(k, res.Log)
+	r.follow(ctx, k, a, res)
+	return &records.Loaded{State: res.State, ContainerRevision: saved.ContainerRevision, UpdateRevision: saved.UpdateRevision}, nil
+}
+
+func (r *Runner) tell(k model.ContainerKey, log []model.Event) {
+	for _, ev := range log {
+		r.cfg.Log.Info(ev.Text, "container", k.String(), "update", ev.Update, "host", ev.Host, "reason", ev.Reason)
+	}
+}
+
+// promises keeps the fleet's promises equal to the committed reservations.
+func (r *Runner) promises(before, now map[string]model.Reservation, deleted bool) {
+	for id, p := range now {
+		if !deleted {
+			r.cfg.Agents.Promise(p)
+		}
+		if before[id].Host != "" && before[id].Host != p.Host {
+			r.cfg.Agents.Unpromise(before[id])
+		}
+	}
+	for id, p := range before {
+		if _, ok := now[id]; !ok || deleted {
+			r.cfg.Agents.Unpromise(p)
+		}
+	}
+}
+
+// follow starts the effects and arms the deadline.
+func (r *Runner) follow(ctx context.Context, k model.ContainerKey, a *actor, res engine.Result) {
+	if res.Entered {
+		a.cancelEffects()
+	}
+	if len(res.Effects) > 0 && a.effects == nil {
+		a.effects, a.endEffects = context.WithCancel(ctx)
+	}
+	for _, e := range res.Effects {
+		r.work.Add(1)
+		go func(ctx context.Context) {
+			defer r.work.Done()
+			r.carryOut(ctx, k, res.State, e)
+		}(a.effects)
+	}
+	r.arm(k, a, res.State)
+}
+
+func (r *Runner) arm(k model.ContainerKey, a *actor, s engine.State) {
+	if a.timer != nil {
+		a.timer.Stop()
+		a.timer = nil
+	}
+	at := engine.Deadline(s)
+	if at.IsZero() || s.Deleted {
+		a.cancelEffects()
+		return
+	}
+	a.timer = time.AfterFunc(max(at.Sub(r.cfg.Now()), 0), func() { r.post(k, engine.Tick{}) })
+}

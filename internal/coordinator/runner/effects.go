@@ -1,0 +1,162 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
+	"github.com/casemate-dev/casemate/internal/coordinator/engine"
+	"github.com/casemate-dev/casemate/internal/coordinator/model"
+	"github.com/casemate-dev/casemate/internal/coordinator/records"
+)
+
+// carryOut does one effect and posts what comes of it. An effect whose context
+// ends says nothing: the step it belongs to is over.
+func (r *Runner) carryOut(ctx context.Context, k model.ContainerKey, s engine.State, e engine.Effect) {
+	var ev engine.Event
+	switch e := e.(type) {
+	case engine.Prepare:
+		ev = engine.Prepared{Enclave: e.Enclave.ID, Failure: r.onAgent(ctx, k, s, e.Enclave, r.cfg.Agents.Prepare)}
+	case engine.Create:
+		ev = engine.Created{Enclave: e.Enclave.ID, Failure: r.onAgent(ctx, k, s, e.Enclave, r.cfg.Agents.Create)}
+	case engine.Verify:
+		ev = r.attest(ctx, k, s, e.Enclave)
+	case engine.Observe:
+		if o, known := r.cfg.Agents.Observe(e.Enclave.Host, e.Enclave.ID); known {
+			ev = engine.Observed{Observation: o}
+		}
+	case engine.Halt:
+		ev = r.halt(ctx, e)
+	case engine.Replan:
+		r.replan(ctx, k, s, e)
+	default:
+		ev = r.await(ctx, k, e)
+	}
+	if ev != nil && ctx.Err() == nil {
+		r.post(k, ev)
+	}
+}
+
+// await does the effects that only wait.
+func (r *Runner) await(ctx context.Context, k model.ContainerKey, e engine.Effect) engine.Event {
+	switch e := e.(type) {
+	case engine.AwaitFree:
+		var after []string
+		for _, ref := range e.After {
+			after = append(after, ref.ID)
+		}
+		if err := r.cfg.Agents.AwaitFree(ctx, e.Enclave.Host, e.Enclave.ID, after, e.Enclave.Room); err == nil {
+			return engine.Freed{Enclave: e.Enclave.ID}
+		}
+	case engine.AwaitAck:
+		if err := r.cfg.Gateways.AwaitAck(ctx, e.Domain, e.Generation); err == nil {
+			return engine.Acknowledged{Domain: e.Domain, Generation: e.Generation}
+		}
+	case engine.AwaitDrain:
+		report := func(left int64) {
+			if ctx.Err() == nil {
+				r.post(k, engine.Drained{Enclave: e.Enclave, Left: left})
+			}
+		}
+		if err := r.cfg.Gateways.Drain(ctx, e.Enclave, report); err != nil && ctx.Err() == nil {
+			r.cfg.Log.Error("drain ended early", "enclave", e.Enclave, "error", err)
+		}
+	case engine.WithdrawDNS:
+		if err := r.retry(ctx, "withdraw DNS", func() error { return r.cfg.DNS.Withdraw(ctx, e.Domain) }); err == nil {
+			return engine.Withdrawn{Domain: e.Domain}
+		}
+	}
+	return nil
+}
+
+// retry calls f until it succeeds, fails for good, or ctx ends.
+func (r *Runner) retry(ctx context.Context, what string, f func() error) error {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval, b.MaxInterval = 100*time.Millisecond, 5*time.Second
+	_, err := backoff.Retry(ctx, func() (struct{}, error) { return struct{}{}, f() },
+		backoff.WithBackOff(b), backoff.WithMaxElapsedTime(0),
+		backoff.WithNotify(func(err error, next time.Duration) {
+			r.cfg.Log.Warn("trying again", "what", what, "error", err, "in", next.String())
+		}))
+	return err
+}
+
+// onAgent calls an agent with the enclave's spec until it answers.
+func (r *Runner) onAgent(ctx context.Context, k model.ContainerKey, s engine.State, ref model.EnclaveRef,
+	call func(ctx context.Context, host, id string, spec *agentv1.EnclaveSpec) error,
+) *engine.Failure {
+	var failure *engine.Failure
+	err := r.retry(ctx, "enclave "+ref.ID, func() error {
+		spec, _, err := r.spec(ctx, k, s, ref)
+		if err != nil {
+			return err
+		}
+		if err := call(ctx, ref.Host, ref.ID, spec); err != nil {
+			if failure = r.cfg.Permanent(err); failure != nil {
+				return backoff.Permanent(err)
+			}
+			return err
+		}
+		return nil
+	})
+	if err != nil && failure == nil && ctx.Err() == nil {
+		failure = &engine.Failure{Reason: "INTERNAL", Text: err.Error()}
+	}
+	return failure
+}
+
+func (r *Runner) attest(ctx context.Context, k model.ContainerKey, s engine.State, ref model.EnclaveRef) engine.Event {
+	out := engine.Verified{Enclave: ref.ID}
+	err := r.retry(ctx, "attest "+ref.ID, func() error {
+		o, known := r.cfg.Agents.Observe(ref.Host, ref.ID)
+		if !known || o.Endpoint == "" {
+			return fmt.Errorf("host %s has not told the endpoint of %s yet", ref.Host, ref.ID)
+		}
+		at := ref
+		at.Endpoint = o.Endpoint
+		spec, revision, err := r.spec(ctx, k, s, ref)
+		if err != nil {
+			return err
+		}
+		out.Verdict, out.Failure, err = r.cfg.Attestor.Attest(ctx, k, at, revision, spec)
+		return err
+	})
+	if err != nil {
+		return nil
+	}
+	return out
+}
+
+func (r *Runner) halt(ctx context.Context, e engine.Halt) engine.Event {
+	var o model.Observation
+	err := r.retry(ctx, "stop "+e.Enclave.ID, func() error {
+		var err error
+		o, err = r.cfg.Agents.Stop(ctx, e.Enclave.Host, e.Enclave.ID, e.Grace, e.Why)
+		return err
+	})
+	if err != nil {
+		return nil
+	}
+	return engine.Observed{Observation: o}
+}
+
+// replan asks for another host and commits the answer before any other plan is
+// made.
+func (r *Runner) replan(ctx context.Context, k model.ContainerKey, s engine.State, e engine.Replan) {
+	err := r.Planning(func() error {
+		host, failure := r.cfg.Replanner.Replan(ctx, s, e.Failed)
+		_, err := r.Do(ctx, k, func(context.Context, *records.Loaded) (engine.Event, records.Extra, error) {
+			return engine.Replanned{Failed: e.Failed.ID, Host: host, Failure: failure}, records.Extra{}, nil
+		})
+		return err
+	})
+	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrStopped) {
+		r.cfg.Log.Error("plan again", "container", k.String(), "error", err)
+	}
+}
+
+func eventName(ev engine.Event) string { return fmt.Sprintf("%T", ev) }

@@ -1,0 +1,41 @@
+package runner
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
+	"github.com/casemate-dev/casemate/internal/coordinator/engine"
+	"github.com/casemate-dev/casemate/internal/coordinator/model"
+)
+
+// spec builds what an enclave runs from records that don't change, so that it is
+// the same however often it is built.
+func (r *Runner) spec(ctx context.Context, k model.ContainerKey, s engine.State, ref model.EnclaveRef) (*agentv1.EnclaveSpec, model.Revision, error) {
+	rev, err := r.cfg.Records.Revision(ctx, k, ref.Revision)
+	if err != nil {
+		return nil, rev, err
+	}
+	profile, err := r.cfg.Agents.Profile(ref.Host)
+	if err != nil {
+		return nil, rev, err
+	}
+	return &agentv1.EnclaveSpec{
+		Org: k.Org, Container: k.Name, ContainerUid: s.Container.UID,
+		Revision: rev.Number, Profile: profile, CvmVersion: rev.CVMVersion,
+		Cpus: uint32(rev.Room.CPUs), MemoryMib: uint64(rev.Room.MemoryMiB), Gpus: uint32(rev.Room.GPUs),
+		Config: rev.Config, ConfigName: rev.ConfigName,
+		ExpectedMeasurements: rev.Measurements,
+		Tag:                  rev.Tag, Commit: rev.Commit,
+		Platform: &agentv1.Platform{
+			ClusterId:  r.cfg.Records.ClusterID,
+			SecretsKey: r.cfg.SecretsKey,
+			Domain:     s.Route.Domain,
+			Variables:  rev.Variables,
+			Secrets:    slices.Sorted(maps.Keys(rev.Secrets)),
+			Debug:      rev.Debug,
+			SshKeys:    rev.SSHKeys,
+		},
+	}, rev, nil
+}
