@@ -1,6 +1,7 @@
 package tdx_test
 
 import (
+	"crypto/x509"
 	"sync"
 	"testing"
 	"time"
@@ -81,4 +82,10 @@ func must[T any](v T, err error) T {
 		panic(err)
 	}
 	return v
+}
+
+func rootPool(s *scene) *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(s.pki.Root.Cert)
+	return pool
 }

@@ -20,6 +20,9 @@ const (
 	NameSigning  = "Intel SGX TCB Signing"
 )
 
+// RootCRLURL is where certificates say that the root's list is; nothing is there.
+const RootCRLURL = "https://pcs.invalid/root.der"
+
 // Authority is a certificate with its key.
 type Authority struct {
 	Cert *x509.Certificate
@@ -77,6 +80,7 @@ func (p *PKI) Issue(parent *Authority, name string, shape ...func(*x509.Certific
 		Subject:               pkix.Name{CommonName: name, Organization: []string{"Casemate Test"}, Country: []string{"XX"}},
 		SignatureAlgorithm:    x509.ECDSAWithSHA256,
 		BasicConstraintsValid: true,
+		CRLDistributionPoints: []string{RootCRLURL},
 	}
 	for _, s := range shape {
 		s(tmpl)

@@ -41,7 +41,12 @@ func (p *PKI) NewPlatform(x tdx.PCKExtensions, shape ...func(*x509.Certificate))
 	if err != nil {
 		return nil, err
 	}
-	withExtension := func(c *x509.Certificate) { c.ExtraExtensions = append(c.ExtraExtensions, ext) }
+	// The other extensions are those of real PCK certificates; some verifiers count them.
+	withExtension := func(c *x509.Certificate) {
+		c.ExtraExtensions = append(c.ExtraExtensions, ext)
+		c.SubjectKeyId = x.PPID[:]
+		c.CRLDistributionPoints = []string{"https://pcs.invalid/pckcrl?ca=platform&encoding=der"}
+	}
 	pck, err := p.Issue(p.PCKCA, NamePCK, append([]func(*x509.Certificate){End, withExtension}, shape...)...)
 	if err != nil {
 		return nil, err

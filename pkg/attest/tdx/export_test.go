@@ -1,0 +1,20 @@
+package tdx
+
+import (
+	"time"
+
+	"github.com/casemate-dev/casemate/pkg/attest"
+)
+
+// VerifyCollateral makes the checks of [Verifier.Verify] that look at collateral,
+// and not the three signatures in the quote, on which it has no bearing.
+func (v *Verifier) VerifyCollateral(e Evidence, c *Collateral, p Policy, at time.Time) *attest.Verdict {
+	s := &session{v: v, verdict: attest.NewVerdict(attest.FormatTDX, at), policy: &p, collateral: c, at: at}
+	if s.checkQuote(e.Quote) {
+		s.checkChain()
+		s.checkCollateral()
+		s.checkPlatform()
+		s.claim()
+	}
+	return s.verdict
+}

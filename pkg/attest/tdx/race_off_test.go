@@ -1,0 +1,5 @@
+//go:build !race
+
+package tdx_test
+
+const exhaustiveStride = 1
