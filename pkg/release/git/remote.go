@@ -15,14 +15,12 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/storer"
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
-	gitssh "github.com/go-git/go-git/v5/plumbing/transport/ssh"
-	"golang.org/x/crypto/ssh"
 )
 
 // remoteRepository is a repository behind https or ssh.
 type remoteRepository struct {
 	cfg     Config
-	session transport.UploadPackSession
+	session session
 	refs    *packp.AdvRefs
 	set     tagSet
 }
@@ -32,7 +30,7 @@ func (r *Resolver) openRemote(ctx context.Context, at address) (repository, erro
 	if err := r.allow(at.host); err != nil {
 		return nil, err
 	}
-	session, err := r.session(ctx, at)
+	session, err := r.connect(ctx, at)
 	if err != nil {
 		return nil, unreachable(ctx, at, err)
 	}
@@ -58,43 +56,26 @@ func (r *Resolver) allow(hostport string) error {
 	return nil
 }
 
-// session dials. An ssh dial takes no context, so it runs beside and ends by
-// its own timeout when nobody waits for it any more.
-func (r *Resolver) session(ctx context.Context, at address) (transport.UploadPackSession, error) {
+// session is a conversation with git-upload-pack.
+type session interface {
+	// AdvertisedReferencesContext lists the references; it comes first.
+	AdvertisedReferencesContext(context.Context) (*packp.AdvRefs, error)
+	// UploadPack asks for objects; the response is read as the pack.
+	UploadPack(context.Context, *packp.UploadPackRequest) (*packp.UploadPackResponse, error)
+	// Close ends the conversation.
+	Close() error
+}
+
+func (r *Resolver) connect(ctx context.Context, at address) (session, error) {
+	if at.scheme == schemeSSH {
+		return dialSSH(ctx, at, r.cfg.SSHAuth, r.cfg.MaxPackBytes)
+	}
 	endpoint, err := transport.NewEndpoint(at.String())
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrAddress, err)
 	}
-	if at.scheme == schemeHTTPS {
-		client := &http.Client{Transport: &boundedTransport{r.cfg.Transport, r.cfg.MaxPackBytes}, CheckRedirect: r.redirect}
-		return githttp.NewClientWithOptions(client, nil).NewUploadPackSession(endpoint, r.cfg.HTTPSAuth)
-	}
-	if r.cfg.SSHAuth == nil {
-		return nil, errors.New("no ssh key is configured; configure one, or name the repository by https")
-	}
-	return r.dialSSH(ctx, endpoint)
-}
-
-func (r *Resolver) dialSSH(ctx context.Context, endpoint *transport.Endpoint) (transport.UploadPackSession, error) {
-	type dialled struct {
-		session transport.UploadPackSession
-		err     error
-	}
-	done := make(chan dialled, 1)
-	go func() {
-		client := gitssh.NewClient(&ssh.ClientConfig{Timeout: r.cfg.Timeout})
-		session, err := client.NewUploadPackSession(endpoint, r.cfg.SSHAuth)
-		if err == nil && ctx.Err() != nil {
-			err = errors.Join(ctx.Err(), session.Close())
-		}
-		done <- dialled{session, err}
-	}()
-	select {
-	case d := <-done:
-		return d.session, d.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	client := &http.Client{Transport: &boundedTransport{r.cfg.Transport, r.cfg.MaxPackBytes}, CheckRedirect: r.redirect}
+	return githttp.NewClientWithOptions(client, nil).NewUploadPackSession(endpoint, r.cfg.HTTPSAuth)
 }
 
 // maxRedirects bounds the hops of one request.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing/storer"
 	"github.com/go-git/go-git/v5/plumbing/transport"
+	gitssh "github.com/go-git/go-git/v5/plumbing/transport/ssh"
 
 	"github.com/casemate-dev/casemate/pkg/release"
 )
@@ -33,7 +34,7 @@ type Config struct {
 	// beside it; nil for none.
 	HTTPSAuth transport.AuthMethod
 	// SSHAuth holds the key and the known hosts; nil allows no ssh.
-	SSHAuth transport.AuthMethod
+	SSHAuth gitssh.AuthMethod
 	// Transport carries https; nil is http.DefaultTransport.
 	Transport http.RoundTripper
 	// Timeout bounds one call; 0 is DefaultTimeout.
