@@ -27,7 +27,8 @@ type remoteRepository struct {
 
 // openRemote connects and lists the references.
 func (r *Resolver) openRemote(ctx context.Context, at address) (repository, error) {
-	if err := r.allow(at.host); err != nil {
+	host, _, _ := strings.Cut(at.host, ":") // an address in brackets is no host name
+	if err := r.allow(host); err != nil {
 		return nil, err
 	}
 	session, err := r.connect(ctx, at)
@@ -45,11 +46,10 @@ func (r *Resolver) openRemote(ctx context.Context, at address) (repository, erro
 	return &remoteRepository{r.cfg, session, refs, set}, nil
 }
 
-func (r *Resolver) allow(hostport string) error {
+func (r *Resolver) allow(host string) error {
 	if r.cfg.AllowHost == nil {
 		return nil
 	}
-	host, _, _ := strings.Cut(hostport, ":")
 	if err := r.cfg.AllowHost(host); err != nil {
 		return fmt.Errorf("%w: the host %s is not allowed: %w", ErrAddress, host, err)
 	}
@@ -88,7 +88,7 @@ func (r *Resolver) redirect(req *http.Request, via []*http.Request) error {
 	if req.URL.Scheme != schemeHTTPS {
 		return errors.New("a redirect leaves https")
 	}
-	return r.allow(req.URL.Host)
+	return r.allow(req.URL.Hostname())
 }
 
 // unreachable wraps an error of the transport; the deadline is said in words.
