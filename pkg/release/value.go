@@ -35,8 +35,12 @@ func (v value) aliased() bool { return v.node.Kind == yaml.AliasNode }
 // has says whether the mapping has this key.
 func (v value) has(key string) bool { return v.p.at[childPath(v.path, key)] != nil }
 
-// require reports each of the keys that the mapping does not have.
+// require reports each of the keys that the mapping does not have; of something
+// that is no mapping, pairs has said so.
 func (v value) require(names ...string) {
+	if v.node.Kind != yaml.MappingNode && !v.empty() {
+		return
+	}
 	for _, name := range names {
 		if !v.has(name) {
 			v.p.fail(v.node, childPath(v.path, name), "is required")
