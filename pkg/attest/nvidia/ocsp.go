@@ -1,11 +1,13 @@
 package nvidia
 
 import (
+	"bytes"
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"errors"
 	"fmt"
 	"math/big"
+	"reflect"
 	"time"
 )
 
@@ -99,17 +101,33 @@ func parseOCSP(der []byte) (*ocspBasic, error) {
 		return nil, fmt.Errorf("%d bytes are more than %d", len(der), maxOCSPSize)
 	}
 	var outer ocspEnvelope
-	if rest, err := asn1.Unmarshal(der, &outer); err != nil || len(rest) != 0 {
-		return nil, fmt.Errorf("not an OCSP response: %w", orTrailing(err))
+	if err := unmarshalDER(der, &outer); err != nil {
+		return nil, fmt.Errorf("not an OCSP response: %w", err)
 	}
 	if outer.Status != 0 || !outer.Bytes.Type.Equal(oidOCSPBasic) {
 		return nil, fmt.Errorf("the responder answered with status %d and no basic response", outer.Status)
 	}
 	basic := new(ocspBasic)
-	if rest, err := asn1.Unmarshal(outer.Bytes.Response, basic); err != nil || len(rest) != 0 {
-		return nil, fmt.Errorf("not a basic OCSP response: %w", orTrailing(err))
+	if err := unmarshalDER(outer.Bytes.Response, basic); err != nil {
+		return nil, fmt.Errorf("not a basic OCSP response: %w", err)
 	}
 	return basic, basic.check()
+}
+
+// unmarshalDER parses what fills der, and refuses what would be written in another
+// way: encoding/asn1 overlooks some bits of explicit tags, which are not signed.
+func unmarshalDER(der []byte, to any) error {
+	if rest, err := asn1.Unmarshal(der, to); err != nil || len(rest) != 0 {
+		return orTrailing(err)
+	}
+	again, err := asn1.Marshal(reflect.ValueOf(to).Elem().Interface())
+	if err != nil {
+		return fmt.Errorf("write it again: %w", err)
+	}
+	if !bytes.Equal(again, der) {
+		return errors.New("it is not in DER")
+	}
+	return nil
 }
 
 func (b *ocspBasic) check() error {
