@@ -18,3 +18,15 @@ func (v *Verifier) VerifyCollateral(e Evidence, c *Collateral, p Policy, at time
 	}
 	return s.verdict
 }
+
+// Kept returns how many platforms' certifications are kept.
+func (v *Verifier) Kept() int { return v.certifications.len() }
+
+// ForgetPlatforms drops what is kept of platforms, not of collateral.
+func (v *Verifier) ForgetPlatforms() {
+	v.ForgetCertifications()
+	v.chains = newMemo[*pckChain](256)
+}
+
+// ForgetCertifications drops the attestation keys that are kept, not the chains.
+func (v *Verifier) ForgetCertifications() { v.certifications = newMemo[*certification](256) }
