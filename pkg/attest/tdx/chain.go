@@ -21,6 +21,7 @@ type pckChain struct {
 	leaf, ca, root *x509.Certificate
 	key            *ecdsa.PublicKey
 	ext            PCKExtensions
+	claims         []namedClaim
 	window         window
 }
 
@@ -41,6 +42,7 @@ func parsePCKChain(text []byte) (*pckChain, error) {
 	if c.ext, err = ParsePCKExtensions(c.leaf); err != nil {
 		return nil, err
 	}
+	c.claims = c.platformClaims()
 	c.window = certificateWindow(c.leaf).narrow(certificateWindow(c.ca)).narrow(certificateWindow(c.root))
 	return c, nil
 }

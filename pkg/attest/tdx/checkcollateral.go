@@ -14,11 +14,13 @@ import (
 type signedTCBInfo struct {
 	*tcbInfo
 	signer *signer
+	claims []namedClaim
 }
 
 type signedQEIdentity struct {
 	*qeIdentity
 	signer *signer
+	claims []namedClaim
 }
 
 // checkCollateral verifies every part of the collateral that is there, each once
@@ -103,7 +105,7 @@ func (s *session) signedTCBInfo() (*signedTCBInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &signedTCBInfo{info, by}
+	t := &signedTCBInfo{info, by, documentClaims("tcb_info", info.evaluation, "tcb_evaluation_data_number", info.window)}
 	s.v.tcbInfos.put(key, t, info.window.until.Add(maxStale))
 	return t, nil
 }
@@ -126,7 +128,7 @@ func (s *session) signedQEIdentity() (*signedQEIdentity, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := &signedQEIdentity{identity, by}
+	q := &signedQEIdentity{identity, by, documentClaims("qe_identity", identity.evaluation, "qe_identity_evaluation_data_number", identity.window)}
 	s.v.qeIdentities.put(key, q, identity.window.until.Add(maxStale))
 	return q, nil
 }
@@ -194,9 +196,11 @@ func (s *session) checkFreshness(root, pck *crl) {
 	var errs []error
 	var stale []string
 	look := func(w window, what string) {
-		errs = append(errs, w.check(what, s.at, s.policy.AllowStaleCollateral))
-		if err := w.check(what, s.at, 0); err != nil {
-			stale = append(stale, err.Error())
+		if err := w.check(what, s.at, s.policy.AllowStaleCollateral); err != nil {
+			errs = append(errs, err)
+		}
+		if s.at.After(w.until) {
+			stale = append(stale, what+" ended at "+rfc3339(w.until))
 		}
 	}
 	if root != nil {

@@ -6,56 +6,83 @@ import (
 	"time"
 )
 
+// namedClaim is one entry of a verdict's claims.
+type namedClaim struct {
+	name  string
+	value any
+}
+
 // claim records what the quote and the collateral say. Times are RFC 3339, byte
 // strings lower-case hexadecimal.
 func (s *session) claim() {
 	c := s.verdict.Claims
 	s.claimBody(c)
 	if s.chain != nil {
-		s.claimPlatform(c)
+		record(c, s.chain.claims)
 	}
 	if s.result != nil {
 		s.claimTCB(c)
 	}
 	if s.tcb != nil && s.qe != nil {
-		c["tcb_evaluation_data_number"] = s.tcb.tcbInfo.evaluation
-		c["tcb_info_issue_date"], c["tcb_info_next_update"] = rfc3339(s.tcb.tcbInfo.window.from), rfc3339(s.tcb.tcbInfo.window.until)
-		c["qe_identity_evaluation_data_number"] = s.qe.qeIdentity.evaluation
-		c["qe_identity_issue_date"], c["qe_identity_next_update"] = rfc3339(s.qe.qeIdentity.window.from), rfc3339(s.qe.qeIdentity.window.until)
+		record(c, s.tcb.claims)
+		record(c, s.qe.claims)
 		c["collateral_stale"] = s.stale
+	}
+}
+
+func record(c map[string]any, claims []namedClaim) {
+	for _, n := range claims {
+		c[n.name] = n.value
 	}
 }
 
 func (s *session) claimBody(c map[string]any) {
 	b := &s.q.Body
 	signed := sha256.Sum256(s.q.Signed)
-	c["quote_version"], c["body_type"] = s.q.Header.Version, b.Type
-	c["signed_digest"] = hex.EncodeToString(signed[:])
-	c["qe_vendor_id"] = hex.EncodeToString(s.q.Header.QEVendorID[:])
-	c["user_data"] = hex.EncodeToString(s.q.Header.UserData[:])
-	c["tee_tcb_svn"] = hex.EncodeToString(b.TEETCBSVN[:])
+	var list hexList
+	list.add("signed_digest", signed[:])
+	list.add("qe_vendor_id", s.q.Header.QEVendorID[:])
+	list.add("user_data", s.q.Header.UserData[:])
+	list.add("tee_tcb_svn", b.TEETCBSVN[:])
+	list.add("qe_mr_enclave", s.q.QEReport.MREnclave[:])
 	for i := range bodyChecks {
 		if v := bodyChecks[i].value(b); v != nil {
-			c[bodyChecks[i].name] = hex.EncodeToString(v)
+			list.add(bodyChecks[i].name, v)
 		}
 	}
 	if b.Type == bodyTypeTD15 {
-		c["tee_tcb_svn_2"] = hex.EncodeToString(b.TEETCBSVN2[:])
+		list.add("tee_tcb_svn_2", b.TEETCBSVN2[:])
 	}
+	record(c, list.claims())
+	c["quote_version"], c["body_type"] = s.q.Header.Version, b.Type
 	c["qe_isv_svn"] = s.q.QEReport.ISVSVN
-	c["qe_mr_enclave"] = hex.EncodeToString(s.q.QEReport.MREnclave[:])
 	c["trailing_bytes"] = s.q.Trailing
 }
 
-func (s *session) claimPlatform(c map[string]any) {
-	x := &s.chain.ext
-	c["fmspc"], c["pceid"] = hex.EncodeToString(x.FMSPC[:]), hex.EncodeToString(x.PCEID[:])
-	c["ppid"] = hex.EncodeToString(x.PPID[:])
-	c["platform_instance_id"] = hex.EncodeToString(x.PlatformInstanceID[:])
-	c["pce_svn"], c["cpu_svn"] = x.PCESVN, hex.EncodeToString(x.CPUSVN[:])
-	c["sgx_component_svns"] = hex.EncodeToString(x.ComponentSVNs[:])
-	c["pck_serial"] = s.chain.leaf.SerialNumber.Text(16)
-	c["pck_ca"] = s.chain.ca.Subject.CommonName
+// platformClaims are what the PCK certificate says.
+func (c *pckChain) platformClaims() []namedClaim {
+	x := &c.ext
+	var list hexList
+	list.add("fmspc", x.FMSPC[:])
+	list.add("pceid", x.PCEID[:])
+	list.add("ppid", x.PPID[:])
+	list.add("platform_instance_id", x.PlatformInstanceID[:])
+	list.add("cpu_svn", x.CPUSVN[:])
+	list.add("sgx_component_svns", x.ComponentSVNs[:])
+	return append(list.claims(),
+		namedClaim{"pce_svn", x.PCESVN},
+		namedClaim{"pck_serial", c.leaf.SerialNumber.Text(16)},
+		namedClaim{"pck_ca", c.ca.Subject.CommonName},
+	)
+}
+
+// documentClaims are which edition of a document was used.
+func documentClaims(document string, evaluation uint32, evaluationName string, w window) []namedClaim {
+	return []namedClaim{
+		{evaluationName, evaluation},
+		{document + "_issue_date", rfc3339(w.from)},
+		{document + "_next_update", rfc3339(w.until)},
+	}
 }
 
 func (s *session) claimTCB(c map[string]any) {
@@ -79,3 +106,31 @@ func (s *session) claimTCB(c map[string]any) {
 }
 
 func rfc3339(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// hexList writes many byte strings in hexadecimal digits into one string and cuts
+// it: a verdict has some thirty of them.
+type hexList struct {
+	names [24]string
+	ends  [24]int
+	n     int
+	text  []byte
+}
+
+func (l *hexList) add(name string, value []byte) {
+	if l.text == nil {
+		l.text = make([]byte, 0, 2048)
+	}
+	l.text = hex.AppendEncode(l.text, value)
+	l.names[l.n], l.ends[l.n] = name, len(l.text)
+	l.n++
+}
+
+func (l *hexList) claims() []namedClaim {
+	all, start := string(l.text), 0
+	out := make([]namedClaim, l.n, l.n+3)
+	for i := range out {
+		out[i] = namedClaim{l.names[i], all[start:l.ends[i]]}
+		start = l.ends[i]
+	}
+	return out
+}

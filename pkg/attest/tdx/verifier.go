@@ -91,6 +91,9 @@ func NewVerifier(cfg Config) (*Verifier, error) {
 // unreadable thing being a failed check itself.
 func (v *Verifier) Verify(e Evidence, c *Collateral, p Policy, at time.Time) *attest.Verdict {
 	s := &session{v: v, verdict: attest.NewVerdict(attest.FormatTDX, at), policy: &p, collateral: c, at: at}
+	// Every verdict fills these, so they are made in their size.
+	s.verdict.Checks, s.verdict.Claims = make([]attest.Check, 0, 48), make(map[string]any, 56)
+	s.verdict.NotPinned = make([]string, 0, len(policyPins)+1)
 	if err := p.Validate(); err != nil {
 		s.verdict.Fail("policy", "%v", err)
 		return s.verdict
