@@ -38,7 +38,7 @@ func goodImage() image {
 			{0x80F000, 0x1000, 4}, {0x810000, 0x1000, 0x10},
 		},
 		tdx: []tdvf{
-			{0x1000, 0xE000, 1<<32 - size + 0x1000, 0xE000, 0, 1},
+			{0x1000, 0xF000, 1<<32 - size + 0x1000, 0xF000, 0, 1},
 			{0, 0x1000, 1<<32 - size, 0x1000, 1, 0},
 			{0, 0, 0x810000, 0x10000, 3, 0},
 			{0, 0, 0x809000, 0x2000, 2, 0},
@@ -81,6 +81,7 @@ func (im image) build(t testing.TB) []byte {
 	for i, s := range im.sev {
 		put(sevAt+16+12*i, s.gpa, s.size, s.kind)
 	}
+	copy(b[tdxAt-16:], stored(t, "e9eaf9f3-168e-44d5-a8eb-7f4d8738f6ae"))
 	copy(b[tdxAt:], "TDVF")
 	put(tdxAt+4, uint32(16+32*len(im.tdx)), 1, uint32(len(im.tdx)))
 	for i, s := range im.tdx {

@@ -79,7 +79,7 @@ func (s tdvfSection) check(image int) error {
 		return fmt.Errorf("%d bytes, want at most %d", s.size, maxAdded)
 	}
 	if uint64(s.offset)+uint64(s.rawSize) > uint64(image) {
-		return fmt.Errorf("data at 0x%x of 0x%x bytes lie outside the image", s.offset, s.rawSize)
+		return fmt.Errorf("data at 0x%x of 0x%x bytes lie outside the image; take the whole one (OVMF.fd), not its code part", s.offset, s.rawSize)
 	}
 	if s.attributes&tdvfExtend == 0 {
 		return nil
