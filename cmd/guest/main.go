@@ -1,0 +1,54 @@
+// Command guest is the inside of an enclave.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/casemate-dev/casemate/internal/guest"
+	"github.com/casemate-dev/casemate/internal/guest/simulated"
+)
+
+func main() {
+	if err := run(context.Background(), os.Args[1:], os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "guest:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, stderr io.Writer) error {
+	flags := flag.NewFlagSet("guest", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	var (
+		sim   = flags.Bool("simulated", false, "run as a process on this machine, with evidence that proves nothing")
+		dir   = flags.String("dir", "", "the enclave's folder, as the fake backend wrote it (with --simulated)")
+		grace = flags.Duration("grace", guest.DefaultGrace, "how long requests in flight may take after SIGTERM")
+	)
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	return boot(ctx, *sim, *dir, *grace, flags.Args())
+}
+
+func boot(ctx context.Context, sim bool, dir string, grace time.Duration, rest []string) error {
+	switch {
+	case len(rest) > 0:
+		return fmt.Errorf("unexpected argument %q", rest[0])
+	case !sim:
+		return errors.New("this build runs with --simulated only: give --simulated --dir DIR")
+	case dir == "":
+		return errors.New("give the enclave's folder with --dir")
+	}
+	pressed, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	return simulated.Run(ctx, simulated.Options{Dir: dir, PowerOff: pressed.Done(), OwnProcess: true, Grace: grace})
+}
