@@ -96,6 +96,10 @@ const (
 	sectionKernelHashes sectionKind = 0x10
 )
 
+// wantsPage tells whether a section without a size makes no sense. OVMF builds without
+// kernel hashes have an empty section for them.
+func (k sectionKind) wantsPage() bool { return k == sectionSecrets || k == sectionCPUID }
+
 // sevSection is guest memory that the hypervisor adds before launch.
 type sevSection struct {
 	gpa, size uint64
@@ -124,7 +128,7 @@ func (fw *firmware) sevSections() ([]sevSection, error) {
 	for i := range out {
 		e := b[16+12*i:]
 		s := sevSection{uint64(binary.LittleEndian.Uint32(e)), uint64(binary.LittleEndian.Uint32(e[4:])), sectionKind(binary.LittleEndian.Uint32(e[8:]))}
-		if s.gpa%pageSize != 0 || s.size%pageSize != 0 || s.size == 0 || s.size > maxFirmware {
+		if s.gpa%pageSize != 0 || s.size%pageSize != 0 || s.size > maxFirmware || s.size == 0 && s.kind.wantsPage() {
 			return nil, fmt.Errorf("%w: SEV section %d at 0x%x of 0x%x bytes", ErrFirmware, i, s.gpa, s.size)
 		}
 		out[i] = s

@@ -111,7 +111,7 @@ func (g *SNPGuest) addSections(c *launchContext, fw *firmware) error {
 			if err := g.addKernelHashes(c, fw, s); err != nil {
 				return err
 			}
-			hashed = true
+			hashed = hashed || s.size > 0
 		default:
 			return fmt.Errorf("%w: unknown SEV section kind %d", ErrFirmware, s.kind)
 		}
@@ -130,7 +130,7 @@ func (g *SNPGuest) addSections(c *launchContext, fw *firmware) error {
 }
 
 func (g *SNPGuest) addKernelHashes(c *launchContext, fw *firmware, s sevSection) error {
-	if g.Boot == nil {
+	if g.Boot == nil || s.size == 0 {
 		c.addEmpty(pageZero, s.gpa, s.size)
 		return nil
 	}

@@ -150,6 +150,22 @@ func TestEverythingMeasuredChangesTheDigest(t *testing.T) {
 	}
 }
 
+// OVMF builds for other machines, such as OVMF.inteltdx.fd, have empty sections.
+func TestEmptySectionsAddNothing(t *testing.T) {
+	with, without := goodImage(), withoutHashes()
+	with.sev[5] = section{0, 0, 0x10}
+	zero := measure.Digest{}
+	g := measure.SNPGuest{Firmware: with.build(t), FirmwareHash: &zero, VCPUs: 1, VCPUType: "EPYC", GuestFeatures: 1}
+	a, err := measure.SNPLaunchDigest(g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Firmware = without.build(t)
+	if b, err := measure.SNPLaunchDigest(g); err != nil || a != b {
+		t.Errorf("%v with an empty section, %v without, error %v; want the same", a, b, err)
+	}
+}
+
 func TestUnusableGuestsAreRefused(t *testing.T) {
 	good := func() measure.SNPGuest {
 		return measure.SNPGuest{Firmware: goodImage().build(t), VCPUs: 2, VCPUType: "EPYC", GuestFeatures: 1, Boot: &measure.DirectBoot{}}
@@ -178,7 +194,8 @@ func TestUnusableGuestsAreRefused(t *testing.T) {
 		"no reset block for vCPU 2":    with(func(im *image) { im.reset = 0 }),
 		"no SEV metadata":              with(func(im *image) { im.sev = nil }),
 		"more sections than there are": with(func(im *image) { im.sevCount = 9 }),
-		"section of no size":           with(func(im *image) { im.sev[0].size = 0 }),
+		"secrets page of no size":      with(func(im *image) { im.sev[2].size = 0 }),
+		"empty section for hashes":     with(func(im *image) { im.sev[5] = section{0, 0, 0x10} }),
 		"section of half a page":       with(func(im *image) { im.sev[0].size = 0x800 }),
 		"section of 4 GiB":             with(func(im *image) { im.sev[0].size = 0xFFFFF000 }),
 		"section of an unknown kind":   with(func(im *image) { im.sev[0].kind = 9 }),
