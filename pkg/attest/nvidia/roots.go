@@ -21,6 +21,9 @@ var (
 
 	nvidiaDeviceRoot = mustRoot(deviceRootPEM)
 	nvidiaRIMRoot    = mustRoot(rimRootPEM)
+
+	nvidiaDeviceAnchor = digestOf(nvidiaDeviceRoot.Raw)
+	nvidiaRIMAnchor    = digestOf(nvidiaRIMRoot.Raw)
 )
 
 // DeviceRoot returns NVIDIA's root of device certificates.

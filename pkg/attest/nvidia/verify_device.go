@@ -42,7 +42,7 @@ func (r *run) checkIdentity(d *device) bool {
 	if !r.report(d, "certificate_chain", err, "%d certificates, all signatures verify", len(d.Chain)) || !ok {
 		return false
 	}
-	ok = r.checkRoot(d.name+"certificate_root", d.id.root, digestOf(nvidiaDeviceRoot.Raw), r.policy.DeviceRoots, "device_roots")
+	ok = r.checkRoot(d.name+"certificate_root", d.id.root, nvidiaDeviceAnchor, r.policy.DeviceRoots, "device_roots")
 	return r.report(d, "certificate_time", checkTime(d.id.valid, r.at), "valid until %s", date(d.id.valid.to)) && ok
 }
 

@@ -88,7 +88,7 @@ func (r *run) verifyRIM(name string, doc rimDocument) *RIM {
 	if !r.verdict.Report(name+"chain", err, "%d certificates, all signatures verify", rimChainLength) {
 		return rim
 	}
-	r.checkRoot(name+"root", rim.anchor, digestOf(nvidiaRIMRoot.Raw), r.policy.RIMRoots, "rim_roots")
+	r.checkRoot(name+"root", rim.anchor, nvidiaRIMAnchor, r.policy.RIMRoots, "rim_roots")
 	r.checkRIMTime(name+"time", rim)
 	if !cached {
 		err = rim.verifySignature()

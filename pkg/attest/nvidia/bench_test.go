@@ -1,0 +1,98 @@
+package nvidia_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha512"
+	"testing"
+
+	"github.com/casemate-dev/casemate/pkg/attest"
+	"github.com/casemate-dev/casemate/pkg/attest/nvidia"
+)
+
+// BenchmarkVerify puts verdicts next to the one operation that no cache saves, a
+// P-384 verification.
+func BenchmarkVerify(b *testing.B) {
+	b.Run("floor/P384", benchmarkP384)
+
+	l := newLab(b)
+	evidence, rims, responses := l.build()
+	judge := func(v *nvidia.Verifier, rims *nvidia.RIMSet, responses *nvidia.OCSPSet, p nvidia.Policy) *attest.Verdict {
+		return v.Verify(evidence, rims, responses, p, l.nonce, l.at)
+	}
+	open := l.policy
+	open.RequireOCSP, open.RequireRIMs = nil, nil
+	for _, bc := range []struct {
+		name      string
+		rims      *nvidia.RIMSet
+		responses *nvidia.OCSPSet
+		cold      bool
+	}{
+		{"cached/chain", nil, nil, false},
+		{"cached/chain+RIMs", rims, nil, false},
+		{"cached/chain+RIMs+OCSP", rims, responses, false},
+		{"cold/chain", nil, nil, true},
+		{"cold/chain+RIMs", rims, nil, true},
+		{"cold/chain+RIMs+OCSP", rims, responses, true},
+	} {
+		b.Run(bc.name, func(b *testing.B) {
+			v := newVerifier(b, l.pki.Config())
+			if err := judge(v, bc.rims, bc.responses, open).Err(); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if bc.cold {
+					v = newVerifier(b, l.pki.Config())
+				}
+				if !judge(v, bc.rims, bc.responses, open).Accepted {
+					b.Fatal("refused")
+				}
+			}
+		})
+	}
+}
+
+func benchmarkP384(b *testing.B) {
+	key, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		b.Fatal(err)
+	}
+	sum := sha512.Sum384([]byte("a report"))
+	signature, err := ecdsa.SignASN1(rand.Reader, key, sum[:])
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if !ecdsa.VerifyASN1(&key.PublicKey, sum[:], signature) {
+			b.Fatal("does not verify")
+		}
+	}
+}
+
+// BenchmarkPublic measures the recorded documents.
+func BenchmarkPublic(b *testing.B) {
+	for _, name := range []string{"hopper_evidence.json", "mpt_8x_b200.json", "ppcie_8x_h100_4_switches.json"} {
+		document := vector(b, "evidence/"+name)
+		b.Run("parse/"+name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := nvidia.ParseEvidence(document); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run("cached/"+name, func(b *testing.B) {
+			v, at := newVerifier(b, nvidia.Config{}), day("2026-02-01T00:00")
+			b.ReportAllocs()
+			for b.Loop() {
+				e := parseEvidence(b, document)
+				if !v.Verify(e, nil, nil, nvidia.Policy{}, nil, at).Accepted {
+					b.Fatal("refused")
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,197 @@
+package nvidia_test
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ocsp"
+
+	"github.com/casemate-dev/casemate/pkg/attest/nvidia"
+	"github.com/casemate-dev/casemate/pkg/attest/nvidia/nvidiatest"
+)
+
+// allKeys is everything that can be left open for one Hopper GPU.
+const allKeys = "nonce architectures driver_versions vbios_versions modes gpu_count switch_count protected_pcie rims ocsp debug"
+
+func TestWhatIsLeftOpenIsListed(t *testing.T) {
+	off := false
+	for _, tc := range []struct {
+		rule   string
+		change func(*lab)
+		open   string
+	}{
+		{"nothing", func(*lab) {}, ""},
+		{"no nonce", func(l *lab) { l.nonce = nil }, "nonce"},
+		{"no driver", func(l *lab) { l.policy.DriverVersions, l.policy.MinimumDriver = nil, "" }, "driver_versions"},
+		{"a minimum driver is a pin", func(l *lab) { l.policy.DriverVersions = nil }, ""},
+		{"no VBIOS", func(l *lab) { l.policy.VBIOSVersions = nil }, "vbios_versions"},
+		{"no counts", func(l *lab) { l.policy.GPUCount, l.policy.SwitchCount = nil, nil }, "gpu_count switch_count"},
+		{"RIMs switched off, which hides debug on Hopper", func(l *lab) { l.policy.RequireRIMs = &off }, "rims debug"},
+		{"OCSP switched off", func(l *lab) { l.policy.RequireOCSP = &off }, "ocsp"},
+		{"RIM time not compared", func(l *lab) { l.policy.RIMTime = nvidia.RIMTimeNotChecked }, "rim_time"},
+		{"an expired signer allowed", func(l *lab) {
+			l.policy.RIMTime = nvidia.RIMTimeSignerExpired
+			l.rims[driverID].NotAfter = l.at.Add(-time.Hour)
+		}, "rim_time"},
+		{"a signer that has not expired needs no leave", func(l *lab) { l.policy.RIMTime = nvidia.RIMTimeSignerExpired }, ""},
+		{"the zero policy compares RIMs and responses that were given", func(l *lab) {
+			l.policy, l.nonce = l.pki.Trust(nvidia.Policy{}), nil
+		}, "nonce architectures driver_versions vbios_versions modes gpu_count switch_count protected_pcie"},
+	} {
+		t.Run(tc.rule, func(t *testing.T) {
+			l := newLab(t)
+			tc.change(l)
+			verdict := l.verify()
+			if err := verdict.Err(); err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Join(verdict.NotPinned, " "); got != tc.open {
+				t.Errorf("left open %q, want %q", got, tc.open)
+			}
+		})
+	}
+	t.Run("neither RIMs nor responses", func(t *testing.T) {
+		l := newLab(t)
+		e, _, _ := l.build()
+		verdict := newVerifier(t, l.pki.Config()).Verify(e, nil, nil, l.pki.Trust(nvidia.Policy{}), nil, l.at)
+		if got := strings.Join(verdict.NotPinned, " "); got != allKeys || !verdict.Accepted {
+			t.Errorf("left open %q, want %q; %v", got, allKeys, verdict.Err())
+		}
+	})
+}
+
+func TestStrictPolicyWantsWhatWasNotGiven(t *testing.T) {
+	l := newLab(t)
+	e, _, _ := l.build()
+	verdict := newVerifier(t, l.pki.Config()).Verify(e, nil, nil, l.policy, l.nonce, l.at)
+	if got, want := failed(verdict), "gpu0_device_ocsp_response gpu0_driver_rim_found gpu0_vbios_rim_found"; got != want {
+		t.Errorf("failed %q, want %q", got, want)
+	}
+}
+
+func TestLeaveThatAPolicyGives(t *testing.T) {
+	for _, tc := range []struct {
+		rule     string
+		base     func(*lab) *lab
+		change   func(*lab)
+		insecure string
+	}{
+		{"a certificate on hold", hopper, func(l *lab) {
+			l.editOCSP = status(brom, ocsp.Revoked, ocsp.CertificateHold)
+			l.policy.AllowHold = true
+		}, ""},
+		{"a stale response within the grace", hopper, func(l *lab) {
+			l.policy.OCSPGrace = 48 * time.Hour
+			l.editOCSP = func(_ string, s *nvidiatest.OCSPSpec) {
+				s.ThisUpdate, s.NextUpdate = l.at.Add(-72*time.Hour), l.at.Add(-47*time.Hour)
+			}
+		}, ""},
+		{"an issuer that answers itself", hopper, func(l *lab) {
+			l.editOCSP = func(subject string, s *nvidiatest.OCSPSpec) { s.BySelf = subject == provisioner }
+		}, ""},
+		{"a part in debug state", func(l *lab) *lab { return l.blackwell() }, func(l *lab) {
+			l.devices[0].device.Flags = []byte{0x90, 0, 0, 1}
+			l.policy.AllowDebug = true
+		}, "debug"},
+		{"index 35 differs where NVDEC0 is off", hopper, func(l *lab) {
+			l.devices[0].report.NVDECOff = true
+			l.devices[0].report.Measurements[35] = measured(5)
+		}, ""},
+		{"a Blackwell report that does not name its chip", func(l *lab) *lab { return l.blackwell() }, func(l *lab) {
+			l.devices[0].report.EditFields = dropField(nvidia.FieldChipInfo)
+		}, ""},
+		{"a report without a mode", hopper, func(l *lab) {
+			l.devices[0].report.Mode = nvidia.ModeUnstated
+			l.policy.Modes = []nvidia.Mode{nvidia.ModeUnstated}
+		}, ""},
+	} {
+		t.Run(tc.rule, func(t *testing.T) {
+			l := tc.base(newLab(t))
+			tc.change(l)
+			verdict := l.verify()
+			if err := verdict.Err(); err != nil {
+				t.Fatal(err)
+			}
+			if tc.insecure != "" && !slices.Contains(verdict.Insecure, tc.insecure) {
+				t.Errorf("insecure %v, want %s in it", verdict.Insecure, tc.insecure)
+			}
+		})
+	}
+}
+
+func TestWhatIsCachedIsJudgedAnew(t *testing.T) {
+	l := newLab(t)
+	l.rims[driverID].NotAfter = l.at.Add(24 * time.Hour)
+	e, rims, good := l.build()
+	l.editOCSP = status(brom, ocsp.Revoked, ocsp.KeyCompromise)
+	_, _, revoked := l.build()
+	v := newVerifier(t, l.pki.Config())
+	for _, step := range []struct {
+		rule      string
+		responses *nvidia.OCSPSet
+		policy    func(*nvidia.Policy)
+		nonce     []byte
+		at        time.Time
+		failed    string
+	}{
+		{"first", good, nil, l.nonce, l.at, ""},
+		{"again", good, nil, l.nonce, l.at, ""},
+		{"revoked since", revoked, nil, l.nonce, l.at, "gpu0_device_ocsp_good"},
+		{"another nonce", good, nil, measured(8)[:32], l.at, "gpu0_nonce"},
+		{"another policy", good, func(p *nvidia.Policy) { p.RIMRoots = nil }, l.nonce, l.at, "gpu0_driver_rim_root gpu0_vbios_rim_root"},
+		{"responses expired since", good, nil, l.nonce, l.at.Add(23*time.Hour + time.Minute),
+			"gpu0_device_ocsp_fresh gpu0_driver_rim_ocsp_fresh gpu0_vbios_rim_ocsp_fresh"},
+		{"RIM expired since", good, func(p *nvidia.Policy) { p.OCSPGrace = 48 * time.Hour }, l.nonce, l.at.Add(25 * time.Hour), "gpu0_driver_rim_time"},
+		{"as at first", good, nil, l.nonce, l.at, ""},
+	} {
+		p := l.policy
+		if step.policy != nil {
+			step.policy(&p)
+		}
+		if got := failed(v.Verify(e, rims, step.responses, p, step.nonce, step.at)); got != step.failed {
+			t.Errorf("%s: failed %q, want %q", step.rule, got, step.failed)
+		}
+	}
+}
+
+func TestOneVerifierServesSeveralGoroutines(t *testing.T) {
+	l := newLab(t).protected()
+	e, rims, responses := l.build()
+	c := l.pki.Config()
+	c.Chains, c.RIMs, c.OCSPResponses = 2, 1, 3 // so that they throw each other out
+	v := newVerifier(t, c)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			if err := v.Verify(e, rims, responses, l.policy, l.nonce, l.at).Err(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestChecksKeepTheirOrder(t *testing.T) {
+	l := newLab(t).protected()
+	e, rims, responses := l.build()
+	v := newVerifier(t, l.pki.Config())
+	var first []string
+	for range 3 {
+		var names []string
+		for _, c := range v.Verify(e, rims, responses, l.policy, l.nonce, l.at).Checks {
+			if slices.Contains(names, c.Name) {
+				t.Errorf("check %s occurs twice", c.Name)
+			}
+			names = append(names, c.Name)
+		}
+		if first == nil {
+			first = names
+		}
+		if !slices.Equal(first, names) {
+			t.Errorf("checks %v, then %v", first, names)
+		}
+	}
+}
