@@ -53,11 +53,12 @@ type Config struct {
 	// SendProxy begins each connection to an enclave with such a header.
 	SendProxy bool
 
-	// KeepAlive is set on both sockets of a connection (30 s, 10 s, 3).
+	// KeepAlive is set on both sockets of a connection (30 s, 10 s, 3); on the
+	// enclave's at the first sweep.
 	KeepAlive KeepAlive
 	// IdleTimeout ends a connection without traffic (1 h), HalfTimeout one of
 	// which a side has already ended its stream (5 min). Both are checked every
-	// SweepInterval (30 s).
+	// SweepInterval (5 s).
 	IdleTimeout   time.Duration
 	HalfTimeout   time.Duration
 	SweepInterval time.Duration
@@ -93,7 +94,7 @@ func (c Config) withDefaults() (Config, error) {
 		{&c.HoldTimeout, time.Minute, "hold timeout"},
 		{&c.IdleTimeout, time.Hour, "idle timeout"},
 		{&c.HalfTimeout, 5 * time.Minute, "half-closed timeout"},
-		{&c.SweepInterval, 30 * time.Second, "sweep interval"},
+		{&c.SweepInterval, 5 * time.Second, "sweep interval"},
 		{&c.DrainTimeout, 30 * time.Second, "drain timeout"},
 		{&c.KeepAlive.Idle, 30 * time.Second, "keepalive idle"},
 		{&c.KeepAlive.Interval, 10 * time.Second, "keepalive interval"},
@@ -130,7 +131,7 @@ func (c Config) withParts() Config {
 		c.Logger = slog.Default()
 	}
 	if c.Dialer == nil {
-		c.Dialer = newNetDialer(c.KeepAlive)
+		c.Dialer = newNetDialer()
 	}
 	return c
 }

@@ -29,9 +29,13 @@ type conn struct {
 	entry    *entry
 	up, down relay
 	// half is how many directions have ended in order.
-	half  atomic.Int32
-	end   sync.Once
-	ended outcome
+	half atomic.Int32
+	// kept says that the sweep has set keepalive on the enclave's socket.
+	kept bool
+	// clientEnded says that the client has ended its stream in order.
+	clientEnded atomic.Bool
+	end         sync.Once
+	ended       outcome
 }
 
 // serve carries the connection up to the point where it is joined, and then
@@ -150,6 +154,11 @@ func (c *conn) join(backend *net.TCPConn, e *entry, hello []byte) error {
 		e.parted()
 		return fmt.Errorf("raw connection to the enclave: %w", err)
 	}
+	if err := control(rawBackend, askInq); err != nil {
+		backend.Close()
+		e.parted()
+		return err
+	}
 	if c.s.cfg.SendProxy {
 		if hello, err = c.withProxyHeader(hello); err != nil {
 			backend.Close()
@@ -158,12 +167,13 @@ func (c *conn) join(backend *net.TCPConn, e *entry, hello []byte) error {
 		}
 	}
 	c.entry = e
-	c.up.src, c.up.raw, c.up.dst = c.client, c.raw, backend
-	c.down.src, c.down.raw, c.down.dst = backend, rawBackend, c.client
+	c.up.init(c.client, backend, c.raw, rawBackend)
+	c.down.init(backend, c.client, rawBackend, c.raw)
 	c.s.live.join(c)
 	// A failure of the write shows in both directions, where it is classified.
-	n, _ := backend.Write(hello)
-	c.up.moved.Add(int64(n))
+	if c.up.to.send(hello) == nil {
+		c.up.moved.Add(int64(len(hello)))
+	}
 	return nil
 }
 
@@ -180,13 +190,24 @@ func (c *conn) withProxyHeader(hello []byte) ([]byte, error) {
 // second end, or a failure, ends the connection.
 func (c *conn) carry(r *relay, fromClient bool) {
 	err := r.run()
-	if err != nil {
-		c.abort(relayOutcome(err, fromClient))
-	} else if c.half.Add(1) == 2 {
-		c.finish(outcomeOK)
-	} else if err := r.dst.CloseWrite(); err != nil {
-		c.abort(relayOutcome(&relayError{writeSide, err}, fromClient))
+	if err == nil {
+		if fromClient {
+			c.clientEnded.Store(true)
+		}
+		if c.half.Add(1) == 2 {
+			c.finish(outcomeOK)
+			return
+		}
+		if err = r.dst.CloseWrite(); err == nil {
+			return
+		}
+		err = &relayError{writeSide, err}
 	}
+	o := relayOutcome(err, fromClient)
+	if o == outcomeClientReset && c.clientEnded.Load() {
+		o = outcomeOK // it closed, and what came for it afterwards was refused
+	}
+	c.abort(o)
 }
 
 // abort ends the connection so that both peers see a reset, not an end of the

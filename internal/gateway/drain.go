@@ -14,7 +14,7 @@ func (r *Routes) WatchDraining(ctx context.Context, interval time.Duration, repo
 	last := map[string]int{}
 	var at time.Time
 	for first := true; ; first = false {
-		changed := r.register.changed.wait()
+		changed, empty := r.register.changed.wait(), r.register.emptied.wait()
 		now, emptied, differs := drainStep(last, r.Draining())
 		wait := interval - time.Since(at)
 		if first || emptied || (differs && wait <= 0) {
@@ -24,6 +24,9 @@ func (r *Routes) WatchDraining(ctx context.Context, interval time.Duration, repo
 			at = time.Now()
 			last = openByEnclave(now)
 			differs, wait = false, interval
+		}
+		if differs { // a report is due later: until then only a zero matters
+			changed = empty
 		}
 		if err := pause(ctx, changed, differs, wait); err != nil {
 			return err
@@ -37,7 +40,7 @@ func pause(ctx context.Context, changed <-chan struct{}, due bool, wait time.Dur
 	if due {
 		timer := time.NewTimer(wait)
 		defer timer.Stop()
-		tick, changed = timer.C, nil
+		tick = timer.C
 	}
 	select {
 	case <-changed:

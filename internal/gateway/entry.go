@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"net/netip"
 	"sync"
 	"sync/atomic"
 )
@@ -10,9 +9,6 @@ import (
 // which its connections are dialled and their number.
 type entry struct {
 	route Route
-	// addr is the endpoint if it is an IP address, else the zero value and the
-	// name is resolved at each dial.
-	addr netip.AddrPort
 	// enclave counts the connections of all entries of the same enclave.
 	enclave *tally
 	// open is the number of connections joined through this entry.
@@ -30,11 +26,7 @@ type entry struct {
 const closedBit = int64(1) << 62
 
 func newEntry(r Route, enclave *tally) *entry {
-	e := &entry{route: r, enclave: enclave, replaced: make(chan struct{}), quiet: make(chan struct{})}
-	if addr, err := netip.ParseAddrPort(r.Endpoint); err == nil {
-		e.addr = addr
-	}
-	return e
+	return &entry{route: r, enclave: enclave, replaced: make(chan struct{}), quiet: make(chan struct{})}
 }
 
 // enter registers a dial. It is false if the entry has been replaced: then the
@@ -89,8 +81,11 @@ func (e *entry) joined() {
 
 func (e *entry) parted() {
 	e.open.Add(-1)
-	e.enclave.open.Add(-1)
+	left := e.enclave.open.Add(-1)
 	if e.enclave.draining.Load() {
-		e.enclave.changed.signal()
+		e.enclave.register.changed.signal()
+		if left == 0 {
+			e.enclave.register.emptied.signal()
+		}
 	}
 }

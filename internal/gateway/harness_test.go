@@ -258,6 +258,19 @@ func (s *session) ask(text string) error {
 	return nil
 }
 
+// leave ends the session as a client does that waits for the answer to its
+// goodbye: one that does not is answered with a reset, by its own kernel.
+func (s *session) leave(t *testing.T) {
+	t.Helper()
+	if err := s.CloseWrite(); err != nil {
+		t.Errorf("leave: %v", err)
+	}
+	if _, err := s.lines.ReadByte(); !errors.Is(err, io.EOF) {
+		t.Errorf("leave: %v, want the end of the stream", err)
+	}
+	s.Close()
+}
+
 // eventually polls a condition that has no event to wait for.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()

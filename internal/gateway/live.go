@@ -73,7 +73,8 @@ func (l *live) closeAll() {
 	}
 }
 
-// sweep ends idle connections until the context ends.
+// sweep looks at every joined connection, again and again until the context
+// ends.
 func (s *Server) sweep(ctx context.Context) {
 	tick := time.NewTicker(s.cfg.SweepInterval)
 	defer tick.Stop()
@@ -82,9 +83,7 @@ func (s *Server) sweep(ctx context.Context) {
 		case <-tick.C:
 			joined, _ := s.live.split()
 			for _, c := range joined {
-				if c.idle(s.cfg.IdleTimeout, s.cfg.HalfTimeout) {
-					c.abort(outcomeIdle)
-				}
+				s.look(c)
 			}
 		case <-ctx.Done():
 			return
@@ -92,20 +91,30 @@ func (s *Server) sweep(ctx context.Context) {
 	}
 }
 
-// idle asks the kernel how long both sockets have been without traffic, so that
-// moving bytes needs no clock. A socket that can't be asked is being closed.
-func (c *conn) idle(full, half time.Duration) bool {
-	limit := full
-	if c.half.Load() > 0 {
-		limit = half
-	}
+// look ends a connection that is idle, or dead: a reset that came together with
+// data goes unnoticed by a relay that has nothing to write. It asks the kernel,
+// so that moving bytes needs no clock.
+func (s *Server) look(c *conn) {
 	client, err := tcpInfo(c.raw)
 	if err != nil {
-		return false
+		return // being closed
 	}
 	backend, err := tcpInfo(c.down.raw)
 	if err != nil {
-		return false
+		return
 	}
-	return min(quietFor(client), quietFor(backend)) > limit
+	limit := s.cfg.IdleTimeout
+	if c.half.Load() > 0 {
+		limit = s.cfg.HalfTimeout
+	}
+	switch {
+	case client.State == tcpClose && hasError(c.raw):
+		c.abort(outcomeClientReset)
+	case backend.State == tcpClose && hasError(c.down.raw):
+		c.abort(outcomeBackendReset)
+	case min(quietFor(client), quietFor(backend)) > limit:
+		c.abort(outcomeIdle)
+	case !c.kept:
+		c.kept = s.cfg.KeepAlive.applyTo(c.down.raw) == nil
+	}
 }

@@ -52,9 +52,16 @@ func (e *relayError) Unwrap() error { return e.err }
 type relay struct {
 	src, dst *net.TCPConn
 	raw      syscall.RawConn // of src
-	moved    atomic.Int64    // bytes written to dst
-	full     int             // full buffers in a row
+	from     receiver
+	to       sender
+	moved    atomic.Int64 // bytes written to dst
+	full     int          // full buffers in a row
 	err      *relayError
+}
+
+func (r *relay) init(src, dst *net.TCPConn, rawSrc, rawDst syscall.RawConn) {
+	r.src, r.dst, r.raw = src, dst, rawSrc
+	r.to.init(rawDst)
 }
 
 // run returns nil at the end of the stream, else a *relayError.
@@ -89,7 +96,7 @@ func (r *relay) copyReady(fd int) (done, ended bool) {
 	buf := relayBuffers.Get().(*[relayBuffer]byte)
 	defer relayBuffers.Put(buf)
 	for {
-		n, err := syscall.Read(fd, buf[:])
+		n, more, err := r.from.receive(fd, buf[:])
 		switch {
 		case err == syscall.EAGAIN:
 			return false, false
@@ -101,11 +108,14 @@ func (r *relay) copyReady(fd int) (done, ended bool) {
 		case n == 0:
 			return true, true
 		}
-		if _, err := r.dst.Write(buf[:n]); err != nil {
+		if err := r.to.send(buf[:n]); err != nil {
 			r.err = &relayError{writeSide, err}
 			return true, false
 		}
 		r.moved.Add(int64(n))
+		if !more {
+			return false, false
+		}
 		if n < len(buf) {
 			r.full = 0
 			continue

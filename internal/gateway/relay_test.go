@@ -55,7 +55,7 @@ func TestBothDirectionsCarryBulkAndSmallMessagesUnchanged(t *testing.T) {
 			t.Fatalf("%d bytes came back changed (%v)", size, err)
 		}
 	}
-	s.Close()
+	s.leave(t)
 	eventually(t, "the connection has ended", func() bool { return g.ends(outcomeOK) == 1 })
 	up, down := g.live.bytes()
 	if up < 4*spliceRun || down < 4*spliceRun {

@@ -76,7 +76,7 @@ func (s *Server) listen(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("listen on %s: %w", l.Addr(), err)
 		}
-		if err := s.cfg.KeepAlive.applyTo(raw); err != nil {
+		if err := errors.Join(s.cfg.KeepAlive.applyTo(raw), control(raw, askInq)); err != nil {
 			return fmt.Errorf("listen on %s: %w", l.Addr(), err)
 		}
 	}
@@ -186,7 +186,7 @@ func (s *Server) dial(e *entry) (*net.TCPConn, error) {
 	}
 	defer e.leave()
 	ctx := untilContext{context.Background(), time.Now().Add(s.cfg.DialTimeout)}
-	backend, err := s.cfg.Dialer.DialEnclave(ctx, e.route.Endpoint, e.addr)
+	backend, err := s.cfg.Dialer.DialEnclave(ctx, e.route.Endpoint)
 	if err != nil {
 		return nil, classifyDial(err)
 	}

@@ -30,7 +30,7 @@ type tally struct {
 	id       string
 	open     atomic.Int64
 	draining atomic.Bool
-	changed  *broadcast
+	register *register
 }
 
 // register holds every tally and every entry that still has connections. The
@@ -41,7 +41,9 @@ type register struct {
 	// entries are those of the table in force and the replaced ones with
 	// connections.
 	entries map[*entry]bool
-	changed broadcast
+	// changed is signalled when the number of a draining enclave changes or the
+	// table does, emptied when such a number has become zero.
+	changed, emptied broadcast
 }
 
 func newRegister() *register {
@@ -55,7 +57,7 @@ func (g *register) tallyFor(enclave string) *tally {
 	defer g.mu.Unlock()
 	t := g.enclaves[enclave]
 	if t == nil {
-		t = &tally{id: enclave, changed: &g.changed}
+		t = &tally{id: enclave, register: g}
 		g.enclaves[enclave] = t
 	}
 	return t
@@ -91,6 +93,7 @@ func (g *register) adopt(t *Table) {
 	}
 	g.mu.Unlock()
 	g.changed.signal()
+	g.emptied.signal() // a draining enclave may have been empty before
 }
 
 // open is the number of connections to one enclave.

@@ -46,6 +46,17 @@ func tcpState(raw syscall.RawConn) (uint8, error) {
 	return info.State, nil
 }
 
+// hasError tells whether a socket was reset. A socket that both sides have ended
+// in order is closed too, and may have bytes left to read.
+func hasError(raw syscall.RawConn) bool {
+	var pending int
+	err := control(raw, func(fd int) (err error) {
+		pending, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+		return err
+	})
+	return err == nil && pending != 0
+}
+
 // quietFor is how long a socket has neither sent nor received data.
 func quietFor(info *unix.TCPInfo) time.Duration {
 	return time.Duration(min(info.Last_data_sent, info.Last_data_recv)) * time.Millisecond
@@ -75,10 +86,13 @@ func (k KeepAlive) apply(fd int) error {
 	return nil
 }
 
-func (k KeepAlive) applyTo(raw syscall.RawConn) error {
-	var optErr error
-	if err := raw.Control(func(fd uintptr) { optErr = k.apply(int(fd)) }); err != nil {
-		return fmt.Errorf("set keepalive: %w", err)
+func (k KeepAlive) applyTo(raw syscall.RawConn) error { return control(raw, k.apply) }
+
+// control sets options on a socket.
+func control(raw syscall.RawConn, set func(fd int) error) error {
+	var setErr error
+	if err := raw.Control(func(fd uintptr) { setErr = set(int(fd)) }); err != nil {
+		return fmt.Errorf("set socket options: %w", err)
 	}
-	return optErr
+	return setErr
 }

@@ -1,0 +1,72 @@
+// Command gatewaybench compares the gateway with haproxy on this machine, over
+// loopback, in one run and in front of the same TLS server: small requests over
+// connections that are kept, new connections, and large bodies. The figure that
+// counts is work per second of the proxy's CPU time, from /proc/PID/stat.
+//
+//	go run ./test/gatewaybench [-seconds 4] [-rounds 3] [-check]
+//
+// It takes rounds * 6 measurements of the given length, 72 seconds by default.
+// With -check the exit status is 1 if a target is missed. Without haproxy
+// (Debian: apt-get install haproxy) it measures the gateway alone and says so.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"time"
+)
+
+// longest bounds the whole run, whatever the flags say.
+const longest = 2 * time.Minute
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "gatewaybench:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	flags := flag.NewFlagSet("gatewaybench", flag.ContinueOnError)
+	seconds := flags.Float64("seconds", 4, "length of one measurement")
+	rounds := flags.Int("rounds", 3, "measurements of each kind; proxies take turns")
+	only := flags.String("only", "", "measure only this load: small, connections or bulk")
+	proxy := flags.String("proxy", "", "measure only this proxy: gateway or haproxy")
+	profile := flags.String("profile", "", "write a CPU profile of the gateway to this file")
+	check := flags.Bool("check", false, "exit with 1 if a target is missed")
+	part := flags.String("part", "", "run as a part of the benchmark: server or gateway")
+	target := flags.String("target", "", "the server's address, for a part")
+	if err := flags.Parse(os.Args[1:]); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	switch *part {
+	case "server":
+		return runServer(ctx)
+	case "gateway":
+		return runGateway(ctx, *target, *profile)
+	case "":
+	default:
+		return fmt.Errorf("unknown part %q", *part)
+	}
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	b := bench{
+		length: time.Duration(*seconds * float64(time.Second)), rounds: *rounds,
+		only: *only, proxy: *proxy, profile: *profile,
+	}
+	results, err := b.run(ctx)
+	if err != nil {
+		return err
+	}
+	missed := report(os.Stdout, results)
+	if *check && missed {
+		return errors.New("a target is missed")
+	}
+	return nil
+}
