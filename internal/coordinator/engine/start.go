@@ -11,18 +11,28 @@ func EnclaveID(uid string, revision, attempt int64) string {
 	return fmt.Sprintf("%s-r%d-%d", uid, revision, attempt)
 }
 
-// start begins an update that was planned.
-func (t *transition) start(ev Start) error {
-	c := t.s.Container
-	if u := t.active(); u != nil {
+// Startable returns a [*Refused] if no update can be started now: one is in
+// progress, or the container is being torn down.
+func Startable(s State) error {
+	c := s.Container
+	if u := s.Update; u != nil && !u.Status.Ended() {
 		return &Refused{
 			Reason: "UPDATE_IN_PROGRESS", Update: u.ID,
 			Text: fmt.Sprintf("update %s of %s is in progress (%s, step %s): wait for it, cancel it, or ask to supersede it", u.ID, c.Name, u.Status, u.Step),
 		}
 	}
-	if d := c.Teardown; d != nil {
+	if c.Teardown != nil {
 		return &Refused{Reason: "CONTAINER_" + string(c.Status), Text: fmt.Sprintf("container %s is being torn down: wait until that is over", c.Name)}
 	}
+	return nil
+}
+
+// start begins an update that was planned.
+func (t *transition) start(ev Start) error {
+	if err := Startable(t.s); err != nil {
+		return err
+	}
+	c := t.s.Container
 	u := ev.Update
 	c.Updates++
 	u.Number = c.Updates

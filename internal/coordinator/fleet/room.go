@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 	"time"
@@ -178,4 +179,26 @@ func (f *Fleet) view(name string, s *session) View {
 	}
 	sort.Strings(v.Enclaves)
 	return v
+}
+
+// InUse returns the enclaves that exist or are promised on a host.
+func (f *Fleet) InUse(host string) []string {
+	s, err := f.session(host)
+	if err != nil {
+		return nil
+	}
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	used := map[string]bool{}
+	for id := range f.promises[host] {
+		used[id] = true
+	}
+	for id, e := range s.enclaves {
+		if !Observation(host, e).Gone() {
+			used[id] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(used))
 }

@@ -50,6 +50,9 @@ func updateKeyByID(k model.ContainerKey, id string) (string, bool) {
 	return updateKey(k, n), true
 }
 
+// RevisionsPrefix is the prefix of a container's revisions.
+func RevisionsPrefix(k model.ContainerKey) string { return revisionsOf(k) }
+
 func revisionsOf(k model.ContainerKey) string { return RevisionPrefix + k.String() + "/" }
 
 func revisionKey(k model.ContainerKey, number int64) string {
@@ -91,3 +94,12 @@ func RequestKey(org, id string) string { return RequestPrefix + org + "/" + id }
 
 // GatewayKey is the key of a gateway.
 func GatewayKey(name string) string { return GatewayPrefix + name }
+
+// UpdateID returns the id of the update that has this key.
+func UpdateID(key string) string {
+	parts := strings.Split(key, "/")
+	if len(parts) != 4 {
+		return ""
+	}
+	return parts[2] + "-u" + strings.TrimLeft(parts[3], "0")
+}

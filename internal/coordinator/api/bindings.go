@@ -1,0 +1,130 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/casemate-dev/casemate/internal/coordinator/model"
+	"github.com/casemate-dev/casemate/internal/coordinator/records"
+	"github.com/casemate-dev/casemate/internal/store"
+)
+
+// secretUse says which containers are given a secret, and with which version
+// those that run were started.
+type secretUse struct {
+	bound   map[string]bool
+	running map[string]int64
+}
+
+// use gathers the bindings of an org's secrets: by what containers are set to,
+// what their update in progress will set, and what runs.
+func (s *Server) use(ctx context.Context, org string) (map[string]*secretUse, error) {
+	items, _, err := records.List(ctx, s.cfg.Records, records.Containers, records.ContainerPrefix+org+"/", store.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	use := map[string]*secretUse{}
+	at := func(name string) *secretUse {
+		if use[name] == nil {
+			use[name] = &secretUse{bound: map[string]bool{}, running: map[string]int64{}}
+		}
+		return use[name]
+	}
+	for _, item := range items {
+		c := item.Value
+		for _, name := range c.Spec.Secrets {
+			at(name).bound[c.Name] = true
+		}
+		if c.Update != "" {
+			u, err := s.cfg.Records.Update(ctx, c.Key(), c.Update)
+			if err != nil {
+				return nil, err
+			}
+			for _, name := range slices.Concat(u.Value.NewSpec.Secrets, u.Value.OldSpec.Secrets) {
+				at(name).bound[c.Name] = true
+			}
+		}
+		versions, err := s.running(ctx, &c)
+		if err != nil {
+			return nil, err
+		}
+		for name, version := range versions {
+			at(name).bound[c.Name] = true
+			at(name).running[c.Name] = version
+		}
+	}
+	return use, nil
+}
+
+// running returns the secret versions that the serving enclave was given.
+func (s *Server) running(ctx context.Context, c *model.Container) (map[string]int64, error) {
+	if c.Active == nil {
+		return nil, nil
+	}
+	r, err := s.cfg.Records.Revision(ctx, c.Key(), c.Active.Revision)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	return r.Secrets, err
+}
+
+// stale names the secrets that are newer than what the serving enclave was given.
+func (s *Server) stale(ctx context.Context, c *model.Container) ([]string, error) {
+	versions, err := s.running(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for name, version := range versions {
+		item, err := records.Get(ctx, s.cfg.Records, records.Secrets, records.SecretKey(c.Org, name))
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if item.Value.Version > version {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// maxTouched bounds how many containers one new secret value marks at once.
+const maxTouched = 400
+
+// users returns the containers that run with a secret.
+func (s *Server) users(ctx context.Context, org, name string) ([]records.Item[model.Container], error) {
+	items, _, err := records.List(ctx, s.cfg.Records, records.Containers, records.ContainerPrefix+org+"/", store.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	var out []records.Item[model.Container]
+	for _, item := range items {
+		versions, err := s.running(ctx, &item.Value)
+		if err != nil {
+			return nil, err
+		}
+		if _, ok := versions[name]; ok && len(out) < maxTouched {
+			out = append(out, item)
+		}
+	}
+	return out, nil
+}
+
+// SecretValues reads secret values for delivery; it is the attestor's Secrets.
+type SecretValues struct {
+	Records *records.Records
+	Open    func(org, name string, version int64, sealed []byte) ([]byte, error)
+}
+
+// Value returns the plain value of one version of a secret.
+func (v SecretValues) Value(ctx context.Context, org, name string, version int64) ([]byte, error) {
+	item, err := records.Get(ctx, v.Records, records.SecretValues, records.SecretValueKey(org, name, version))
+	if err != nil {
+		return nil, err
+	}
+	return v.Open(org, name, version, item.Value.Sealed)
+}
