@@ -154,7 +154,7 @@ func (c *conn) join(backend *net.TCPConn, e *entry, hello []byte) error {
 		e.parted()
 		return fmt.Errorf("raw connection to the enclave: %w", err)
 	}
-	if err := control(rawBackend, askInq); err != nil {
+	if err := errors.Join(control(rawBackend, askInq), control(c.raw, askInq)); err != nil {
 		backend.Close()
 		e.parted()
 		return err

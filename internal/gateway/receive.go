@@ -24,7 +24,8 @@ type receiver struct {
 }
 
 // askInq makes the kernel report with each read how much is left (tcp(7),
-// TCP_INQ; Linux 4.18). On a listening socket it passes to what it accepts.
+// TCP_INQ; Linux 4.18). Unlike keepalive it does not pass from a listening socket
+// to what it accepts.
 func askInq(fd int) error {
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_INQ, 1); err != nil {
 		return fmt.Errorf("set TCP_INQ: %w", err)

@@ -76,7 +76,7 @@ func (s *Server) listen(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("listen on %s: %w", l.Addr(), err)
 		}
-		if err := errors.Join(s.cfg.KeepAlive.applyTo(raw), control(raw, askInq)); err != nil {
+		if err := s.cfg.KeepAlive.applyTo(raw); err != nil {
 			return fmt.Errorf("listen on %s: %w", l.Addr(), err)
 		}
 	}
