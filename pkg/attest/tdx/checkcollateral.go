@@ -2,11 +2,9 @@ package tdx
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"errors"
+	"crypto/x509"
 	"fmt"
 	"strings"
-	"time"
 )
 
 // signedTCBInfo and signedQEIdentity are documents whose signature was checked,
@@ -33,11 +31,8 @@ func (s *session) checkCollateral() {
 	s.verdict.Pass("collateral", "TCB info, QE identity, PCK CRL and root CRL are there")
 	rootCRL, err := s.rootCRL()
 	s.verdict.Report("root_crl", err, "signed by the root")
-	var pckCRL *crl
-	if s.chain != nil {
-		pckCRL, err = s.pckCRL()
-		s.verdict.Report("pck_crl", err, "signed by %q", s.chain.ca.Subject.CommonName)
-	}
+	pckCRL, err := s.pckCRL()
+	s.verdict.Report("pck_crl", err, "signed by %q", s.chain.ca.Subject.CommonName)
 	s.tcb, err = s.signedTCBInfo()
 	s.verdict.Report("tcb_info_signature", err, "signed by Intel's TCB signing key")
 	s.qe, err = s.signedQEIdentity()
@@ -65,11 +60,11 @@ func (s *session) rootCRL() (*crl, error) {
 func (s *session) pckCRL() (*crl, error) {
 	ca := s.chain.ca
 	key := digestOf(s.collateral.PCKCRL, s.collateral.PCKCRLChain, ca.RawSubject, ca.RawSubjectPublicKeyInfo)
-	if c, ok := s.v.crls.get(key, s.at); ok && s.trusted {
+	if c, ok := s.v.crls.get(key, s.at); ok {
 		return c, nil
 	}
 	if chain := s.collateral.PCKCRLChain; len(chain) > 0 {
-		issuer, err := verifyCRLIssuer(chain, s.v.root)
+		issuer, err := s.signer(s.v.crlIssuers, chain, verifyCRLIssuer)
 		if err != nil {
 			return nil, err
 		}
@@ -81,9 +76,7 @@ func (s *session) pckCRL() (*crl, error) {
 	if err != nil {
 		return nil, fmt.Errorf("PCK CRL: %w", err)
 	}
-	if s.trusted {
-		s.v.crls.put(key, c, c.window.until.Add(maxStale))
-	}
+	s.v.crls.put(key, c, c.window.until.Add(maxStale))
 	return c, nil
 }
 
@@ -153,89 +146,25 @@ func (s *session) open(doc []byte, member string, chain []byte) ([]byte, *signer
 	if err != nil {
 		return nil, nil, err
 	}
-	key := digestOf(chain)
-	by, ok := s.v.signers.get(key, s.at)
-	if !ok {
-		if by, err = verifySigner(chain, s.v.root); err != nil {
-			return nil, nil, err
-		}
-		s.v.signers.put(key, by, by.window.until)
+	by, err := s.signer(s.v.signers, chain, verifySigner)
+	if err != nil {
+		return nil, nil, err
 	}
 	return body, by, verifyRaw(by.key, body, sig)
 }
 
-// checkRevocation looks up every certificate that was relied on. It is done anew
-// for each quote: a list that newly names a platform ends what was kept of it.
-func (s *session) checkRevocation(root, pck *crl) {
-	if root == nil || pck == nil {
-		return // root_crl or pck_crl has failed
+// signer verifies an issuer chain for a purpose, or finds that it was verified for
+// that purpose: each has a memo of its own, since what may sign a list may not
+// sign a document.
+func (s *session) signer(kept *memo[*signer], chain []byte, verify func([]byte, *x509.Certificate) (*signer, error)) (*signer, error) {
+	key := digestOf(chain)
+	if by, ok := kept.get(key, s.at); ok {
+		return by, nil
 	}
-	var revoked []string
-	if root.lists(s.chain.ca.SerialNumber) {
-		revoked = append(revoked, fmt.Sprintf("the PCK CA %x", s.chain.ca.SerialNumber))
+	by, err := verify(chain, s.v.root)
+	if err != nil {
+		return nil, err
 	}
-	if pck.lists(s.chain.leaf.SerialNumber) {
-		revoked = append(revoked, fmt.Sprintf("the PCK certificate %x", s.chain.leaf.SerialNumber))
-	}
-	if s.tcb != nil && root.lists(s.tcb.signer.cert.SerialNumber) ||
-		s.qe != nil && root.lists(s.qe.signer.cert.SerialNumber) {
-		revoked = append(revoked, "the TCB signing certificate")
-	}
-	if revoked == nil {
-		s.verdict.Pass("revocation", "neither PCK certificate nor CA nor TCB signing certificate is revoked")
-		return
-	}
-	s.v.certifications.drop(s.certKey)
-	s.v.chains.drop(sha256.Sum256(s.q.PCKChain))
-	s.verdict.Fail("revocation", "revoked: %s", strings.Join(revoked, ", "))
-}
-
-// checkFreshness compares every part's time of validity with the time, with the
-// policy's grace for what Intel publishes anew each month.
-func (s *session) checkFreshness(root, pck *crl) {
-	var errs []error
-	var stale []string
-	look := func(w window, what string) {
-		if err := w.check(what, s.at, s.policy.AllowStaleCollateral); err != nil {
-			errs = append(errs, err)
-		}
-		if s.at.After(w.until) {
-			stale = append(stale, what+" ended at "+rfc3339(w.until))
-		}
-	}
-	if root != nil {
-		look(root.window, "the root CRL")
-	}
-	if pck != nil {
-		look(pck.window, "the PCK CRL")
-	}
-	if s.tcb != nil {
-		look(s.tcb.tcbInfo.window, "the TCB info")
-		errs = append(errs, s.tcb.signer.window.check("the TCB signing certificate", s.at, 0))
-	}
-	if s.qe != nil {
-		look(s.qe.qeIdentity.window, "the QE identity")
-		errs = append(errs, s.qe.signer.window.check("the QE identity's signing certificate", s.at, 0))
-	}
-	if err := errors.Join(errs...); err != nil {
-		s.verdict.Fail("collateral_freshness", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
-		return
-	}
-	if s.stale = stale != nil; s.stale {
-		s.verdict.Pass("collateral_freshness", "stale, within the %s the policy allows: %s", s.policy.AllowStaleCollateral, strings.Join(stale, "; "))
-		return
-	}
-	s.verdict.Pass("collateral_freshness", "valid at %s", s.at.UTC().Format(time.RFC3339))
-}
-
-func (s *session) checkEvaluation() {
-	floor := s.policy.MinimumTCBEvaluationDataNumber
-	if floor == 0 || s.tcb == nil || s.qe == nil {
-		return
-	}
-	if got := min(s.tcb.tcbInfo.evaluation, s.qe.qeIdentity.evaluation); got < floor {
-		s.verdict.Fail("minimum_tcb_evaluation_data_number", "the collateral is of evaluation %d, at least %d is required", got, floor)
-		return
-	}
-	s.verdict.Pass("minimum_tcb_evaluation_data_number", "at least %d", floor)
+	kept.put(key, by, by.window.until)
+	return by, nil
 }

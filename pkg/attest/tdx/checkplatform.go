@@ -10,7 +10,7 @@ import (
 func (s *session) checkPlatform() {
 	s.checkQE()
 	s.checkIdentity()
-	if s.tcb == nil || s.qe == nil || s.chain == nil {
+	if s.tcb == nil || s.qe == nil {
 		return // chain_only, or a failed check says why
 	}
 	err := checkModule(s.tcb.tcbInfo, &s.q.Body)
@@ -37,9 +37,6 @@ func (s *session) checkQE() {
 
 // checkIdentity checks that TCB info and policy speak of this platform.
 func (s *session) checkIdentity() {
-	if s.chain == nil {
-		return
-	}
 	x := &s.chain.ext
 	if s.tcb != nil || !s.policy.FMSPC.absent() {
 		s.verdict.Report("fmspc", s.checkFMSPC(x), "%x", x.FMSPC)

@@ -1,10 +1,8 @@
 package tdx
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"go.yaml.in/yaml/v4"
@@ -93,38 +91,37 @@ func ParsePolicy(doc []byte) (Policy, error) {
 	if len(doc) > maxPolicySize {
 		return p, fmt.Errorf("read tdx policy: %d bytes, at most %d are read", len(doc), maxPolicySize)
 	}
-	if err := checkPlain(doc); err != nil {
-		return Policy{}, fmt.Errorf("read tdx policy: %w", err)
-	}
-	err := yaml.Load(doc, &p, yaml.WithKnownFields(), yaml.WithUniqueKeys())
-	if err != nil {
-		return Policy{}, fmt.Errorf("read tdx policy: %w", err)
-	}
-	if err := p.Validate(); err != nil {
+	if err := yaml.Load(doc, &p, yaml.WithUniqueKeys()); err != nil {
 		return Policy{}, fmt.Errorf("read tdx policy: %w", err)
 	}
 	return p, nil
 }
 
-// checkPlain refuses aliases, anchors and keys without a value, which a strict
-// reader would otherwise take for "left out".
-func checkPlain(doc []byte) error {
-	dec := yaml.NewDecoder(bytes.NewReader(doc))
-	var root yaml.Node
-	if err := dec.Decode(&root); err != nil {
-		if errors.Is(err, io.EOF) {
-			return errors.New("it is empty")
-		}
+// UnmarshalYAML reads a policy as strictly within a larger file as [ParsePolicy]
+// does by itself; it leaves the Absent rule as it was.
+func (p *Policy) UnmarshalYAML(node *yaml.Node) error {
+	if err := checkNode(node); err != nil {
 		return err
 	}
-	return checkNode(&root)
+	type plain Policy
+	read := plain{Absent: p.Absent}
+	if err := node.Load(&read, yaml.WithKnownFields(), yaml.WithUniqueKeys()); err != nil {
+		return err
+	}
+	if err := (*Policy)(&read).Validate(); err != nil {
+		return fmt.Errorf("line %d: %w", node.Line, err)
+	}
+	*p = Policy(read)
+	return nil
 }
 
+// checkNode refuses aliases, anchors and keys without a value, which would
+// otherwise be taken for left out.
 func checkNode(n *yaml.Node) error {
 	if n.Kind == yaml.AliasNode || n.Anchor != "" {
 		return fmt.Errorf("line %d: anchors and aliases are not allowed", n.Line)
 	}
-	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
+	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" {
 		return fmt.Errorf("line %d: a key has no value; leave it out, or say any", n.Line)
 	}
 	for _, c := range n.Content {

@@ -65,8 +65,14 @@ func TestPolicyIsReadBeneathItsKeyOfALargerFile(t *testing.T) {
 	if len(file.TDX.MRTD.Values) != 2 || file.TDX.Validate() != nil {
 		t.Errorf("policy was read wrongly: %+v", file.TDX)
 	}
-	if err := yaml.Load([]byte("tdx: {mr_dt: any}"), &file, yaml.WithKnownFields()); err == nil {
-		t.Error("an unknown key was accepted")
+	for name, doc := range map[string]string{
+		"an unknown key": "tdx: {mr_dt: any}", "a key twice": "tdx: {mr_td: any, mr_td: any}", "a null": "tdx: {mr_td: ~}",
+		"an alias": "a: &x any\ntdx: {mr_td: *x}", "a value of a wrong size": "tdx: {mr_td: abcd}",
+	} {
+		file.TDX = tdx.Policy{}
+		if err := yaml.Load([]byte(doc), &file); err == nil {
+			t.Errorf("%s was accepted: %+v", name, file.TDX)
+		}
 	}
 }
 

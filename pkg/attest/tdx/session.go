@@ -23,7 +23,6 @@ type session struct {
 	certKey   digest         // of the quote's certification
 	certified *certification // what was verified before, or nil
 	chain     *pckChain      // nil if it could not be read
-	trusted   bool           // the chain leads to the root
 	tcb       *signedTCBInfo // nil if unusable
 	qe        *signedQEIdentity
 	result    *tcbResult
@@ -67,39 +66,34 @@ func (s *session) checkVendor() {
 }
 
 // checkChain follows the PCK chain to the root, unless this platform's was
-// followed before.
-func (s *session) checkChain() {
+// followed before, and says whether it leads there.
+func (s *session) checkChain() bool {
 	s.certKey = sha256.Sum256(s.q.certification)
 	if c, ok := s.v.certifications.get(s.certKey, s.at); ok {
-		s.certified, s.chain, s.trusted = c, c.chain, true
+		s.certified, s.chain = c, c.chain
 	} else if err := s.findChain(); err != nil {
 		s.fail("pck_chain", err)
-		if s.chain == nil {
-			return
-		}
+		return false
 	}
-	if s.trusted {
-		s.verdict.Pass("pck_chain", "%q, issued under %q", s.chain.ca.Subject.CommonName, s.v.root.Subject.CommonName)
-	}
+	s.verdict.Pass("pck_chain", "%q, issued under %q", s.chain.ca.Subject.CommonName, s.v.root.Subject.CommonName)
 	w := s.chain.window
-	s.verdict.Report("pck_validity", w.check("the PCK chain", s.at, 0), "until %s", w.until.UTC().Format(time.RFC3339))
+	s.verdict.Report("pck_validity", w.check("the PCK chain", s.at, 0), "until %s", rfc3339(w.until))
+	return true
 }
 
 func (s *session) findChain() error {
 	chainKey := sha256.Sum256(s.q.PCKChain)
 	if c, ok := s.v.chains.get(chainKey, s.at); ok {
-		s.chain, s.trusted = c, true
+		s.chain = c
 		return nil
 	}
 	var err error
 	if s.chain, err = parsePCKChain(s.q.PCKChain); err != nil {
-		s.chain = nil
 		return err
 	}
 	if err := s.chain.verify(s.v.root); err != nil {
 		return err
 	}
-	s.trusted = true
 	s.v.chains.put(chainKey, s.chain, s.chain.window.until)
 	return nil
 }
@@ -121,13 +115,13 @@ func (s *session) checkAttestationKey() (key *ecdsa.PublicKey, err error) {
 		s.verdict.Pass("qe_report_data_binding", "the QE report binds the attestation key")
 		return s.certified.key, nil
 	}
-	signed := s.chain != nil && s.verdict.Report("qe_report_signature",
+	signed := s.verdict.Report("qe_report_signature",
 		verifyRaw(s.chain.key, s.q.QEReportRaw, s.q.QEReportSignature), "signed by the PCK key")
 	bound := s.verdict.Report("qe_report_data_binding", checkBinding(s.q), "the QE report binds the attestation key")
 	if key, err = rawKey(s.q.AttestationKey); err != nil {
 		return nil, err
 	}
-	if s.trusted && signed && bound {
+	if signed && bound {
 		s.v.certifications.put(s.certKey, &certification{s.chain, key}, s.chain.window.until)
 	}
 	return key, nil

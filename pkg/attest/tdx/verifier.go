@@ -44,6 +44,7 @@ type Verifier struct {
 	certifications *memo[*certification]
 	chains         *memo[*pckChain]
 	signers        *memo[*signer]
+	crlIssuers     *memo[*signer]
 	crls           *memo[*crl]
 	tcbInfos       *memo[*signedTCBInfo]
 	qeIdentities   *memo[*signedQEIdentity]
@@ -79,6 +80,7 @@ func NewVerifier(cfg Config) (*Verifier, error) {
 	v.certifications = newMemo[*certification](platforms)
 	v.chains = newMemo[*pckChain](platforms)
 	v.signers = newMemo[*signer](collateral)
+	v.crlIssuers = newMemo[*signer](collateral)
 	v.crls = newMemo[*crl](collateral)
 	v.tcbInfos = newMemo[*signedTCBInfo](collateral)
 	v.qeIdentities = newMemo[*signedQEIdentity](collateral)
@@ -87,8 +89,8 @@ func NewVerifier(cfg Config) (*Verifier, error) {
 
 // Verify judges a quote by collateral, policy and time. Collateral may be nil
 // only under a policy that says chain_only. The verdict names every check that
-// could be made; checks that rest on something unreadable are left out, the
-// unreadable thing being a failed check itself.
+// could be made; checks that rest on something unreadable, or on a chain that
+// doesn't lead to the root, are left out, and the reason is a failed check itself.
 func (v *Verifier) Verify(e Evidence, c *Collateral, p Policy, at time.Time) *attest.Verdict {
 	s := &session{v: v, verdict: attest.NewVerdict(attest.FormatTDX, at), policy: &p, collateral: c, at: at}
 	// Every verdict fills these, so they are made in their size.
@@ -102,8 +104,20 @@ func (v *Verifier) Verify(e Evidence, c *Collateral, p Policy, at time.Time) *at
 		return s.verdict
 	}
 	s.checkVendor()
-	s.checkChain()
-	if p.TCB == ChainOnly {
+	if s.checkChain() {
+		s.checkBeyondChain()
+	}
+	if !v.intelRoot {
+		s.verdict.Insecure = append(s.verdict.Insecure, MarkForeignRoot)
+	}
+	s.claim()
+	return s.verdict
+}
+
+// checkBeyondChain makes the checks that rest on a trusted chain: without one they
+// would say nothing, and cost whoever verifies quotes of strangers.
+func (s *session) checkBeyondChain() {
+	if s.policy.TCB == ChainOnly {
 		s.verdict.Insecure = append(s.verdict.Insecure, MarkTCBNotChecked)
 		s.verdict.Pass("collateral", "not used: the policy says chain_only, so neither revocation nor TCB status was checked")
 	} else {
@@ -112,9 +126,4 @@ func (v *Verifier) Verify(e Evidence, c *Collateral, p Policy, at time.Time) *at
 	s.checkSignatures()
 	s.checkPlatform()
 	s.checkTD()
-	if !v.intelRoot {
-		s.verdict.Insecure = append(s.verdict.Insecure, MarkForeignRoot)
-	}
-	s.claim()
-	return s.verdict
 }
