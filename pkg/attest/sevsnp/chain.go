@@ -1,11 +1,11 @@
 package sevsnp
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/sha256"
 	"crypto/x509"
-	"errors"
+	"encoding/hex"
 	"fmt"
 	"time"
 )
@@ -19,7 +19,9 @@ type facts struct {
 	windows   []window
 	simulated bool
 	rootName  string
-	crl       *crlFacts
+	// rootSHA256 is the hex SHA-256 of the root's certificate: names can be taken.
+	rootSHA256 string
+	crl        *crlFacts
 }
 
 // crlFacts is what is kept of a revocation list.
@@ -86,6 +88,8 @@ func verifyChain(roots []Root, kind KeyKind, ev *Evidence) (*facts, *refusal) {
 		return nil, refuse(CheckSignatureChain, err)
 	}
 	f := &facts{key: key, ek: ek, simulated: root.Simulated, rootName: root.Certificate.Subject.CommonName}
+	sum := sha256.Sum256(root.Certificate.Raw)
+	f.rootSHA256 = hex.EncodeToString(sum[:])
 	for _, c := range []*x509.Certificate{leaf, mid, root.Certificate} {
 		f.windows = append(f.windows, window{"certificate " + c.Subject.CommonName, c.NotBefore, c.NotAfter})
 	}
@@ -106,98 +110,6 @@ func leafKey(leaf *x509.Certificate, kind KeyKind) (*ecdsa.PublicKey, error) {
 		return nil, fmt.Errorf("%v certificate has no P-384 key", kind)
 	}
 	return key, nil
-}
-
-// findIssuer finds the intermediate that issued the leaf, among the chain's or else
-// the roots' own, and the root that issued it. Every certificate of a given chain
-// must be a trusted root or issued by one.
-func findIssuer(roots []Root, leaf *x509.Certificate, chain []byte) (*Root, *x509.Certificate, *refusal) {
-	if len(chain) == 0 {
-		return issuerAmong(roots, leaf, func(r *Root) []*x509.Certificate { return r.Intermediates })
-	}
-	certs, err := parseCertificates(chain)
-	if err != nil {
-		return nil, nil, refuse(CheckCertificateFormat, fmt.Errorf("chain: %w", err))
-	}
-	var mids []*x509.Certificate
-	for _, c := range certs {
-		if selfIssued(c) {
-			if indexRoot(roots, c) < 0 {
-				return nil, nil, refuse(CheckSignatureChain, fmt.Errorf("the chain's root %s is not a trusted one", c.Subject.CommonName))
-			}
-			continue
-		}
-		mids = append(mids, c)
-	}
-	if err := checkMids(roots, mids); err != nil {
-		return nil, nil, refuse(CheckSignatureChain, err)
-	}
-	if len(mids) == 0 {
-		return issuerAmong(roots, leaf, func(r *Root) []*x509.Certificate { return r.Intermediates })
-	}
-	return issuerAmong(roots, leaf, func(r *Root) []*x509.Certificate {
-		var own []*x509.Certificate
-		for _, m := range mids {
-			if r.issued(m) == nil {
-				own = append(own, m)
-			}
-		}
-		return own
-	})
-}
-
-func checkMids(roots []Root, mids []*x509.Certificate) error {
-	for _, m := range mids {
-		err := errors.New("no trusted root")
-		for i := range roots {
-			if err = roots[i].issued(m); err == nil {
-				break
-			}
-			if bytes.Equal(m.RawIssuer, roots[i].Certificate.RawSubject) {
-				return fmt.Errorf("chain: %w", err)
-			}
-		}
-		if err != nil {
-			return fmt.Errorf("chain: %s is issued by no trusted root: %w", m.Subject.CommonName, err)
-		}
-	}
-	return nil
-}
-
-// issuerAmong finds the root and intermediate that issued the leaf.
-func issuerAmong(roots []Root, leaf *x509.Certificate, mids func(*Root) []*x509.Certificate) (*Root, *x509.Certificate, *refusal) {
-	err := fmt.Errorf("no trusted certificate is named %q, as the issuer of %s", leaf.Issuer.CommonName, leaf.Subject.CommonName)
-	for i := range roots {
-		for _, m := range mids(&roots[i]) {
-			if !bytes.Equal(m.RawSubject, leaf.RawIssuer) {
-				continue
-			}
-			if err = checkIssued(leaf, m); err == nil {
-				return &roots[i], m, nil
-			}
-		}
-	}
-	return nil, nil, refuse(CheckSignatureChain, err)
-}
-
-// checkNames compares the names that AMD gives its keys with the product and the
-// kind of key: SEV-<product> issues VCEKs, SEV-VLEK-<product> VLEKs (KDS table 7).
-func checkNames(root *Root, mid *x509.Certificate, kind KeyKind, p Product) error {
-	rootProduct, err := root.product()
-	if err != nil {
-		return err
-	}
-	if rootProduct != p {
-		return fmt.Errorf("a %v certificate under the root of %v", p, rootProduct)
-	}
-	want := "SEV-" + p.String()
-	if kind == VLEK {
-		want = "SEV-VLEK-" + p.String()
-	}
-	if mid.Subject.CommonName != want {
-		return fmt.Errorf("%v is issued by %q, want %q", kind, mid.Subject.CommonName, want)
-	}
-	return nil
 }
 
 func readCRL(b []byte, root, mid *x509.Certificate) (*crlFacts, error) {

@@ -30,6 +30,7 @@ func (j *judge) claims() {
 	c["launch_tcb"] = r.LaunchTCB.Decode(p)
 	c["firmware"] = r.Current.String()
 	c["root"] = j.facts.rootName
+	c["root_sha256"] = j.facts.rootSHA256
 	if csp := j.facts.ek.cspID; csp != "" {
 		c["csp_id"] = csp
 	}

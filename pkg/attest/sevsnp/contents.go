@@ -2,6 +2,7 @@ package sevsnp
 
 import (
 	"fmt"
+	"slices"
 )
 
 // maxVMPL is the least privileged level of a guest; a report that the host asked for
@@ -172,7 +173,7 @@ func (j *judge) cspID() {
 		return
 	}
 	var err error
-	if !contains(want, got) {
+	if !slices.Contains(want, got) {
 		err = fmt.Errorf("provider is %q, want one of %q", got, want)
 	}
 	j.Report(CheckCSPID, err, "provider is %q", got)
