@@ -30,6 +30,9 @@ func verifyCRL(in []byte, issuer *x509.Certificate) (*crl, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read: %w", err)
 	}
+	if len(list.Raw) != len(der) { // which x509 lets pass
+		return nil, fmt.Errorf("%d bytes after the list", len(der)-len(list.Raw))
+	}
 	if !bytes.Equal(list.RawIssuer, issuer.RawSubject) {
 		return nil, fmt.Errorf("issued by %q, expected %q", list.Issuer.CommonName, issuer.Subject.CommonName)
 	}

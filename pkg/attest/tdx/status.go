@@ -2,6 +2,7 @@ package tdx
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -22,66 +23,76 @@ const (
 	TDRelaunchAdvisedConfigurationNeeded Status = "TDRelaunchAdvisedConfigurationNeeded"
 )
 
-var acceptableStatuses = []Status{
-	UpToDate, SWHardeningNeeded, ConfigurationNeeded, ConfigurationAndSWHardeningNeeded,
-	OutOfDate, OutOfDateConfigurationNeeded, TDRelaunchAdvised, TDRelaunchAdvisedConfigurationNeeded,
-}
-
 // checkAcceptable says whether a policy may accept a status at all. Revoked is
 // beyond any policy: the keys behind it may be known to others.
 func (s Status) checkAcceptable() error {
 	if s == Revoked {
 		return fmt.Errorf("status %q can't be accepted by any policy", s)
 	}
-	if !slices.Contains(acceptableStatuses, s) {
-		return fmt.Errorf("unknown TCB status %q; known are %v", s, acceptableStatuses)
+	if _, ok := statusTraits[s]; !ok {
+		return fmt.Errorf("unknown TCB status %q; known are %v", s, slices.Sorted(maps.Keys(statusTraits)))
 	}
 	return nil
 }
 
+// trait is one thing that a status says.
+type trait uint8
+
+const (
+	traitHardening     trait = 1 << iota // software must work around a flaw
+	traitConfiguration                   // the platform must be configured otherwise
+	traitRelaunch                        // the TD must be launched anew
+	traitOutdated                        // an update is missing
+	traitRevoked                         // the keys are not to be trusted
+)
+
+var statusTraits = map[Status]trait{
+	UpToDate:                             0,
+	SWHardeningNeeded:                    traitHardening,
+	ConfigurationNeeded:                  traitConfiguration,
+	ConfigurationAndSWHardeningNeeded:    traitConfiguration | traitHardening,
+	OutOfDate:                            traitOutdated,
+	OutOfDateConfigurationNeeded:         traitOutdated | traitConfiguration,
+	Revoked:                              traitRevoked,
+	TDRelaunchAdvised:                    traitRelaunch,
+	TDRelaunchAdvisedConfigurationNeeded: traitRelaunch | traitConfiguration,
+}
+
+func (s Status) has(t trait) bool { return statusTraits[s]&t != 0 }
+
 // converge joins a platform's status with that of a part (TDX module or quoting
-// enclave) as Intel's quote verification library does: an outdated part makes
-// the whole outdated, a revoked one revokes it.
+// enclave): what either says, the whole says, as far as there is a status for
+// it. For the statuses that Intel gives parts this is what its quote verification
+// library does. A status that is not known stays, and no policy accepts it.
 func (s Status) converge(part Status) Status {
-	switch part {
-	case UpToDate:
+	a, ok := statusTraits[s]
+	if !ok {
 		return s
-	case Revoked:
-		return Revoked
-	case OutOfDate:
-		return s.outdated()
-	case OutOfDateConfigurationNeeded, ConfigurationNeeded:
-		return s.worstOf(part)
 	}
-	return part // not known: accepted by no policy
+	b, ok := statusTraits[part]
+	if !ok {
+		return part
+	}
+	return compose(a | b)
 }
 
-func (s Status) outdated() Status {
-	switch s {
-	case UpToDate, SWHardeningNeeded:
-		return OutOfDate
-	case ConfigurationNeeded, ConfigurationAndSWHardeningNeeded:
-		return OutOfDateConfigurationNeeded
+func compose(t trait) Status {
+	configuration := t&traitConfiguration != 0
+	pick := func(with, without Status) Status {
+		if configuration {
+			return with
+		}
+		return without
 	}
-	return s
-}
-
-// worstOf covers what Intel allows for a part but has never published: a part
-// that needs configuration.
-func (s Status) worstOf(part Status) Status {
 	switch {
-	case s == Revoked:
+	case t&traitRevoked != 0:
 		return Revoked
-	case part == OutOfDateConfigurationNeeded || s == OutOfDate || s == OutOfDateConfigurationNeeded:
-		return OutOfDateConfigurationNeeded
-	case s == SWHardeningNeeded || s == ConfigurationAndSWHardeningNeeded:
-		return ConfigurationAndSWHardeningNeeded
-	case s == UpToDate || s == ConfigurationNeeded:
-		return ConfigurationNeeded
+	case t&traitOutdated != 0:
+		return pick(OutOfDateConfigurationNeeded, OutOfDate)
+	case t&traitRelaunch != 0:
+		return pick(TDRelaunchAdvisedConfigurationNeeded, TDRelaunchAdvised)
+	case t&traitHardening != 0:
+		return pick(ConfigurationAndSWHardeningNeeded, SWHardeningNeeded)
 	}
-	return s
-}
-
-func (s Status) needsConfiguration() bool {
-	return s == ConfigurationNeeded || s == ConfigurationAndSWHardeningNeeded || s == OutOfDateConfigurationNeeded
+	return pick(ConfigurationNeeded, UpToDate)
 }

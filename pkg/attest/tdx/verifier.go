@@ -31,7 +31,7 @@ type Config struct {
 	// Root is the trust anchor; nil means the Intel SGX Root CA.
 	Root *x509.Certificate
 	// Platforms bounds how many platforms' verified certificates are kept, about
-	// 20 KiB each; 0 means 256. Collateral is bounded at 64 of each kind.
+	// 13 KiB each; 0 means 256. Collateral is bounded at 64 of each kind.
 	Platforms int
 }
 
