@@ -218,3 +218,15 @@ func (f *Fleet) absent(host, enclave string) {
 	f.sink.Observed(model.ContainerKey{Org: r.Org, Name: r.Container},
 		model.Observation{Enclave: enclave, Host: host, State: model.EnclaveAbsent})
 }
+
+// Names returns the hosts' names, sorted.
+func (f *Fleet) Names() []string {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	names := make([]string, 0, len(f.hosts))
+	for name := range f.hosts {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return names
+}

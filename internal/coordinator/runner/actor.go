@@ -127,11 +127,16 @@ func (r *Runner) final(k model.ContainerKey, ev engine.Event, err error) error {
 	return err
 }
 
+// conflicts is how often a turn is taken again because records have changed
+// since they were read. A condition of the caller's own that never holds comes
+// to an end by it.
+const conflicts = 16
+
 // apply is one turn: load, decide, step, commit, and then the effects.
 func (r *Runner) apply(ctx context.Context, k model.ContainerKey, a *actor, load loader, decide Decide) (*records.Loaded, error) {
-	for {
+	for try := 1; ; try++ {
 		s, err := r.turn(ctx, k, a, load, decide)
-		if errors.Is(err, store.ErrConflict) && ctx.Err() == nil {
+		if errors.Is(err, store.ErrConflict) && ctx.Err() == nil && try < conflicts {
 			continue
 		}
 		if errors.Is(err, records.ErrFenced) {

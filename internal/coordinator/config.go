@@ -1,0 +1,155 @@
+package coordinator
+
+import (
+	"errors"
+	"time"
+
+	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
+	"github.com/casemate-dev/casemate/internal/coordinator/engine"
+	"github.com/casemate-dev/casemate/internal/yamlconfig"
+)
+
+// EnvPrefix begins the environment variables that override the file.
+const EnvPrefix = "CASEMATE_COORDINATOR"
+
+// Config is the coordinator's configuration file.
+type Config struct {
+	// StateDir holds the store.
+	StateDir string `yaml:"state_dir"`
+	Listen   Listen `yaml:"listen"`
+	// BaseDomain ends the domains of containers that name none.
+	BaseDomain string `yaml:"base_domain"`
+	// SecretsKey is the file or systemd credential with the master key.
+	SecretsKey string `yaml:"secrets_key"`
+	Policy     Policy `yaml:"policy"`
+	Git        Git    `yaml:"git"`
+	Limits     Limits `yaml:"limits"`
+	Reaper     Reaper `yaml:"reaper"`
+}
+
+// Listen says where the API is served.
+type Listen struct {
+	// Local is a unix socket, unix:///path.
+	Local string `yaml:"local"`
+	// TCP is host:port; empty serves the socket only.
+	TCP string `yaml:"tcp"`
+}
+
+// Policy says what is trusted.
+type Policy struct {
+	// Profiles are the CVM profiles on which enclaves may run: sev-snp, tdx, none.
+	Profiles []string `yaml:"profiles"`
+	// AllowInsecure names insecure modes that are accepted: simulated, debug.
+	AllowInsecure []string `yaml:"allow_insecure"`
+}
+
+// Git says which repositories may be named.
+type Git struct {
+	// LocalPaths allows repositories on the coordinator's own disk.
+	LocalPaths bool `yaml:"local_paths"`
+	// Timeout bounds one resolution.
+	Timeout time.Duration `yaml:"timeout"`
+}
+
+// Limits are how long the steps of an update may take.
+type Limits struct {
+	Pending     time.Duration `yaml:"pending"`
+	Started     time.Duration `yaml:"started"`
+	Ack         time.Duration `yaml:"ack"`
+	Drain       time.Duration `yaml:"drain"`
+	Stop        time.Duration `yaml:"stop"`
+	StopMargin  time.Duration `yaml:"stop_margin"`
+	Free        time.Duration `yaml:"free"`
+	Hold        time.Duration `yaml:"hold"`
+	Teardown    time.Duration `yaml:"teardown"`
+	RouteHold   time.Duration `yaml:"route_hold"`
+	RequestKeep time.Duration `yaml:"request_keep"`
+}
+
+// Reaper says when what nobody wants is stopped.
+type Reaper struct {
+	Every time.Duration `yaml:"every"`
+	Grace time.Duration `yaml:"grace"`
+	Keep  time.Duration `yaml:"keep"`
+}
+
+// SetDefaults fills in what a file need not say.
+func (c *Config) SetDefaults() {
+	l := engine.DefaultLimits()
+	*c = Config{
+		StateDir:   "/var/lib/casemate/coordinator",
+		Listen:     Listen{Local: "unix:///run/casemate/coordinator.sock"},
+		SecretsKey: "secrets-key",
+		Policy:     Policy{Profiles: []string{"sev-snp", "tdx"}},
+		Git:        Git{Timeout: time.Minute},
+		Limits: Limits{
+			Pending: l.Pending, Started: l.Started, Ack: l.Ack, Drain: l.Drain, Stop: l.Stop,
+			StopMargin: l.StopMargin, Free: l.Free, Hold: l.Hold, Teardown: l.Teardown,
+			RouteHold: 10 * time.Minute, RequestKeep: 24 * time.Hour,
+		},
+		Reaper: Reaper{Every: 30 * time.Second, Grace: 10 * time.Minute, Keep: time.Hour},
+	}
+}
+
+var profiles = map[string]agentv1.CvmProfile{
+	"none":    agentv1.CvmProfile_CVM_PROFILE_NONE,
+	"sev-snp": agentv1.CvmProfile_CVM_PROFILE_SEV_SNP,
+	"tdx":     agentv1.CvmProfile_CVM_PROFILE_TDX,
+}
+
+// Validate says everything that is wrong.
+func (c *Config) Validate() error {
+	var errs []error
+	need := func(ok bool, key, text string) {
+		if !ok {
+			errs = append(errs, yamlconfig.Problem(key, "%s", text))
+		}
+	}
+	need(c.StateDir != "", "state_dir", "is required: the folder for the store")
+	need(c.Listen.Local != "", "listen.local", "is required: unix:///path of the local socket")
+	need(c.BaseDomain != "", "base_domain", "is required: containers without a domain of their own become <name>.<org>.<base domain>")
+	need(c.SecretsKey != "", "secrets_key", "is required: a file or systemd credential with 32 bytes")
+	need(len(c.Policy.Profiles) > 0, "policy.profiles", "must name at least one of sev-snp, tdx, none")
+	for _, p := range c.Policy.Profiles {
+		_, ok := profiles[p]
+		need(ok, "policy.profiles", p+" is not one of sev-snp, tdx, none")
+	}
+	for _, m := range c.Policy.AllowInsecure {
+		need(m == "simulated" || m == "debug", "policy.allow_insecure", m+" is not one of simulated, debug")
+	}
+	for key, d := range map[string]time.Duration{
+		"limits.pending": c.Limits.Pending, "limits.started": c.Limits.Started, "limits.ack": c.Limits.Ack,
+		"limits.drain": c.Limits.Drain, "limits.stop": c.Limits.Stop, "limits.stop_margin": c.Limits.StopMargin,
+		"limits.free": c.Limits.Free, "limits.hold": c.Limits.Hold, "limits.teardown": c.Limits.Teardown,
+		"limits.route_hold": c.Limits.RouteHold, "limits.request_keep": c.Limits.RequestKeep,
+		"reaper.every": c.Reaper.Every, "reaper.grace": c.Reaper.Grace, "reaper.keep": c.Reaper.Keep, "git.timeout": c.Git.Timeout,
+	} {
+		need(d > 0, key, "must be more than 0, such as 30s")
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Config) engineLimits() engine.Limits {
+	l := c.Limits
+	return engine.Limits{
+		Pending: l.Pending, Started: l.Started, Ack: l.Ack, Drain: l.Drain, Stop: l.Stop,
+		StopMargin: l.StopMargin, Free: l.Free, Hold: l.Hold, Teardown: l.Teardown,
+	}
+}
+
+func (c *Config) profiles() []agentv1.CvmProfile {
+	var out []agentv1.CvmProfile
+	for _, p := range c.Policy.Profiles {
+		out = append(out, profiles[p])
+	}
+	return out
+}
+
+func (c *Config) allows(mode string) bool {
+	for _, m := range c.Policy.AllowInsecure {
+		if m == mode {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,254 @@
+// Package coordinator is the coordinator's daemon: it wires the parts and runs
+// them.
+package coordinator
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+
+	"github.com/casemate-dev/casemate/internal/coordinator/api"
+	"github.com/casemate-dev/casemate/internal/coordinator/attestor"
+	"github.com/casemate-dev/casemate/internal/coordinator/engine"
+	"github.com/casemate-dev/casemate/internal/coordinator/fleet"
+	"github.com/casemate-dev/casemate/internal/coordinator/gateways"
+	"github.com/casemate-dev/casemate/internal/coordinator/planner"
+	"github.com/casemate-dev/casemate/internal/coordinator/reaper"
+	"github.com/casemate-dev/casemate/internal/coordinator/records"
+	"github.com/casemate-dev/casemate/internal/coordinator/runner"
+	"github.com/casemate-dev/casemate/internal/coordinator/vault"
+	"github.com/casemate-dev/casemate/internal/rpc"
+	"github.com/casemate-dev/casemate/internal/store"
+	"github.com/casemate-dev/casemate/internal/store/sqlite"
+	"github.com/casemate-dev/casemate/pkg/release/git"
+)
+
+// Daemon is a coordinator that is wired and not started.
+type Daemon struct {
+	cfg    Config
+	log    *slog.Logger
+	store  store.Store
+	parts  parts
+	server *rpc.Server
+}
+
+type parts struct {
+	records  *records.Records
+	fleet    *fleet.Fleet
+	gateways *gateways.Tracker
+	vault    *vault.Vault
+	planner  *planner.Planner
+	runner   *runner.Runner
+	reaper   *reaper.Reaper
+}
+
+// newID returns n random bytes in lower-case hex.
+func newID(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails, since Go 1.24
+	return hex.EncodeToString(b)
+}
+
+// Run runs a coordinator until ctx ends. ready is called once it serves.
+func Run(ctx context.Context, cfg Config, log *slog.Logger, ready func()) (retErr error) {
+	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
+		return fmt.Errorf("make the state folder: %w", err)
+	}
+	s, err := sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(cfg.StateDir, "store.db")})
+	if err != nil {
+		return fmt.Errorf("open the store: %w", err)
+	}
+	defer func() { retErr = errors.Join(retErr, s.Close()) }()
+	d, err := wire(ctx, cfg, log, s)
+	if err != nil {
+		return err
+	}
+	return d.run(ctx, ready)
+}
+
+// wire builds the parts from the store upwards.
+func wire(ctx context.Context, cfg Config, log *slog.Logger, s store.Store) (*Daemon, error) {
+	d := &Daemon{cfg: cfg, log: log, store: s}
+	key, err := vault.LoadKey(cfg.SecretsKey)
+	if err != nil {
+		return nil, err
+	}
+	p := &d.parts
+	if p.vault, err = vault.New(key); err != nil {
+		return nil, err
+	}
+	if p.records, err = records.Open(ctx, s, func() string { return newID(8) }); err != nil {
+		return nil, err
+	}
+	if err := d.wireFleet(ctx); err != nil {
+		return nil, err
+	}
+	if err := d.wireEngine(); err != nil {
+		return nil, err
+	}
+	p.reaper, err = reaper.New(reaper.Config{
+		Log: log, Records: p.records, Hosts: p.fleet, Now: time.Now, StopGrace: cfg.Limits.Stop,
+		Every: cfg.Reaper.Every, Grace: cfg.Reaper.Grace, Keep: cfg.Reaper.Keep,
+	})
+	return d, err
+}
+
+// wireFleet makes the fleet with the hosts and gateways that are on record.
+func (d *Daemon) wireFleet(ctx context.Context) error {
+	p := &d.parts
+	var err error
+	p.fleet, err = fleet.New(fleet.Config{
+		Log: d.log, ClusterID: p.records.ClusterID, Epoch: p.records.Epoch, Profiles: d.cfg.profiles(), Now: time.Now,
+		Dial: func(address string) (*grpc.ClientConn, error) { return rpc.Dial(address) },
+	})
+	if err != nil {
+		return err
+	}
+	hosts, _, err := records.List(ctx, p.records, records.Hosts, records.HostPrefix, store.ListOptions{})
+	if err != nil {
+		return err
+	}
+	for _, h := range hosts {
+		if err := p.fleet.Add(h.Value); err != nil {
+			return err
+		}
+	}
+	known, _, err := records.List(ctx, p.records, records.Gateways, records.GatewayPrefix, store.ListOptions{})
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, g := range known {
+		names = append(names, g.Value.Name)
+	}
+	p.gateways = gateways.New(time.Now, names)
+	return nil
+}
+
+func (d *Daemon) wireEngine() error {
+	p := &d.parts
+	releases, err := git.New(git.Config{LocalPaths: d.cfg.Git.LocalPaths, Timeout: d.cfg.Git.Timeout})
+	if err != nil {
+		return err
+	}
+	p.planner = planner.New(p.records, releases, p.fleet, time.Now)
+	judge, err := attestor.New(attestor.Config{
+		Log: d.log, Now: time.Now, Signer: p.vault.Signer(),
+		Policy:  attestor.Policy{AllowSimulated: d.cfg.allows("simulated"), AllowDebug: d.cfg.allows("debug")},
+		Secrets: api.SecretValues{Records: p.records, Open: p.vault.Open},
+	})
+	if err != nil {
+		return err
+	}
+	p.runner, err = runner.New(runner.Config{
+		Log: d.log, Records: p.records, Engine: engine.Engine{Limits: d.cfg.engineLimits()},
+		Agents: p.fleet, Gateways: p.gateways, Attestor: judge, DNS: staticDNS{}, Replanner: p.planner,
+		Permanent: fleet.Permanent, SecretsKey: p.vault.PublicKey(), Now: time.Now,
+	})
+	if err != nil {
+		return err
+	}
+	p.fleet.SetSink(p.runner)
+	return nil
+}
+
+// staticDNS is for domains whose records point at the gateways for good, by a
+// wildcard: nothing has to be withdrawn.
+type staticDNS struct{}
+
+// Withdraw does nothing.
+func (staticDNS) Withdraw(context.Context, string) error { return nil }
+
+// run starts the parts in the order in which they need each other, and stops
+// them in the reverse one.
+func (d *Daemon) run(ctx context.Context, ready func()) error {
+	p := &d.parts
+	if err := p.runner.Promises(ctx); err != nil {
+		return err
+	}
+	work, err := p.runner.Start(ctx)
+	defer p.runner.Wait()
+	if err != nil {
+		return err
+	}
+	g, work := errgroup.WithContext(work)
+	if err := d.serve(work, g); err != nil {
+		return err
+	}
+	g.Go(func() error { return p.fleet.Run(work) })
+	g.Go(func() error { return p.reaper.Run(work) })
+	g.Go(func() error { return d.sweepRequests(work) })
+	d.log.Info("coordinator runs", "cluster", p.records.ClusterID, "epoch", p.records.Epoch)
+	ready()
+	err = g.Wait()
+	if cause := context.Cause(work); err == nil && ctx.Err() == nil && errors.Is(cause, records.ErrFenced) {
+		return cause
+	}
+	return err
+}
+
+// serve listens and serves the API.
+func (d *Daemon) serve(ctx context.Context, g *errgroup.Group) error {
+	p := &d.parts
+	services, err := api.New(ctx, api.Config{
+		Log: d.log, Records: p.records, Runner: p.runner, Planner: p.planner, Fleet: p.fleet,
+		Gateways: p.gateways, Vault: p.vault, BaseDomain: strings.ToLower(d.cfg.BaseDomain),
+		HoldTimeout: d.cfg.Limits.RouteHold, Now: time.Now,
+		NewUID: func() string { return "c" + newID(5) },
+	})
+	if err != nil {
+		return err
+	}
+	local, err := rpc.Listen(ctx, d.cfg.Listen.Local)
+	if err != nil {
+		return err
+	}
+	var remote []net.Listener
+	if d.cfg.Listen.TCP != "" {
+		tcp, err := rpc.Listen(ctx, d.cfg.Listen.TCP)
+		if err != nil {
+			return errors.Join(err, local.Close())
+		}
+		d.log.Info("serving", "tcp", tcp.Addr().String())
+		remote = append(remote, tcp)
+	}
+	d.server, err = rpc.NewServer(rpc.Config{
+		Log: d.log, Register: services.Register, MapError: api.MapError, Slow: api.Slow(),
+		Local: []net.Listener{local}, Remote: remote,
+	})
+	if err != nil {
+		return errors.Join(err, local.Close())
+	}
+	g.Go(func() error { return d.server.Run(ctx) })
+	return nil
+}
+
+// sweepEvery is the time between two sweeps of old request ids.
+const sweepEvery = 10 * time.Minute
+
+// sweepRequests forgets request ids after a day.
+func (d *Daemon) sweepRequests(ctx context.Context) error {
+	t := time.NewTicker(sweepEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+			if err := d.parts.records.SweepRequests(ctx, time.Now().Add(-d.cfg.Limits.RequestKeep)); err != nil && ctx.Err() == nil {
+				d.log.Warn("sweep request ids", "error", err)
+			}
+		}
+	}
+}

@@ -1,0 +1,143 @@
+// Package reaper stops what nobody wants: enclaves that carry this cluster's id
+// and that no container names, after a grace time. Enclaves of other clusters are
+// never touched.
+package reaper
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
+	"github.com/casemate-dev/casemate/internal/coordinator/engine"
+	"github.com/casemate-dev/casemate/internal/coordinator/model"
+	"github.com/casemate-dev/casemate/internal/coordinator/records"
+	"github.com/casemate-dev/casemate/internal/store"
+)
+
+// Hosts is what the reaper needs of the fleet.
+type Hosts interface {
+	Names() []string
+	// Enclaves returns the cluster's enclaves on a host, and whether the host has
+	// told of all it has.
+	Enclaves(host string) ([]*agentv1.Enclave, bool)
+	Stop(ctx context.Context, host, id string, grace time.Duration, why string) (model.Observation, error)
+	Delete(ctx context.Context, host, id string) error
+}
+
+// Config describes a reaper.
+type Config struct {
+	Log     *slog.Logger
+	Records *records.Records
+	Hosts   Hosts
+	// Every is the time between passes.
+	Every time.Duration
+	// Grace is how long an enclave may be unwanted before it is stopped.
+	Grace time.Duration
+	// Keep is how long the remains of one that ended are kept, for its log.
+	Keep time.Duration
+	// StopGrace is how long a guest may take to power off.
+	StopGrace time.Duration
+	Now       func() time.Time
+}
+
+// Reaper looks at every host again and again. Its Run is the only user of it.
+type Reaper struct {
+	cfg Config
+	// unwanted is since when each enclave has been without a container.
+	unwanted map[string]time.Time
+}
+
+// New returns a reaper.
+func New(cfg Config) (*Reaper, error) {
+	if cfg.Log == nil || cfg.Records == nil || cfg.Hosts == nil || cfg.Now == nil || cfg.Every <= 0 {
+		return nil, errors.New("reaper: Log, Records, Hosts, Now and Every are required")
+	}
+	return &Reaper{cfg: cfg, unwanted: map[string]time.Time{}}, nil
+}
+
+// Run passes over the hosts until ctx ends.
+func (r *Reaper) Run(ctx context.Context) error {
+	t := time.NewTicker(r.cfg.Every)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+			r.pass(ctx)
+		}
+	}
+}
+
+// pass looks once at every host that can be reached.
+func (r *Reaper) pass(ctx context.Context) {
+	seen := map[string]bool{}
+	for _, host := range r.cfg.Hosts.Names() {
+		enclaves, all := r.cfg.Hosts.Enclaves(host)
+		if !all {
+			continue
+		}
+		for _, e := range enclaves {
+			id := host + "/" + e.GetId()
+			wanted, err := r.wanted(ctx, host, e)
+			if err != nil {
+				r.cfg.Log.Error("is an enclave wanted", "host", host, "enclave", e.GetId(), "error", err)
+				seen[id] = true
+				continue
+			}
+			if !wanted {
+				seen[id] = true
+				r.reap(ctx, host, e, id)
+			}
+		}
+	}
+	for id := range r.unwanted {
+		if !seen[id] {
+			delete(r.unwanted, id)
+		}
+	}
+}
+
+// wanted says whether a container wants the enclave on this host, or is busy
+// stopping it.
+func (r *Reaper) wanted(ctx context.Context, host string, e *agentv1.Enclave) (bool, error) {
+	k := model.ContainerKey{Org: e.GetSpec().GetOrg(), Name: e.GetSpec().GetContainer()}
+	s, err := r.cfg.Records.Load(ctx, k)
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrInvalid) || errors.Is(err, store.ErrTooLarge) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	for _, ref := range engine.Wanted(s.State) {
+		if ref.ID == e.GetId() && ref.Host == host {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// reap stops an unwanted enclave after the grace time, and forgets one that has
+// ended after it was kept for its log.
+func (r *Reaper) reap(ctx context.Context, host string, e *agentv1.Enclave, id string) {
+	now := r.cfg.Now()
+	since, known := r.unwanted[id]
+	if !known {
+		since = now
+		r.unwanted[id] = now
+	}
+	ended := e.GetState() == agentv1.EnclaveState_ENCLAVE_STATE_STOPPED || e.GetState() == agentv1.EnclaveState_ENCLAVE_STATE_FAILED
+	var err error
+	switch {
+	case ended && !e.GetClaimed() && now.Sub(since) >= r.cfg.Keep:
+		err = r.cfg.Hosts.Delete(ctx, host, e.GetId())
+	case !ended && e.GetState() != agentv1.EnclaveState_ENCLAVE_STATE_STOPPING && now.Sub(since) >= r.cfg.Grace:
+		r.cfg.Log.Warn("stopping an enclave that no container wants", "host", host, "enclave", e.GetId())
+		_, err = r.cfg.Hosts.Stop(ctx, host, e.GetId(), r.cfg.StopGrace, "no container wants it")
+	}
+	if err != nil {
+		r.cfg.Log.Warn("reap", "host", host, "enclave", e.GetId(), "error", err)
+	}
+}
