@@ -10,6 +10,9 @@ import (
 // crowd share one allowance.
 const maxCallers = 4096
 
+// sweepInterval keeps a crowd from making every request a walk over all callers.
+const sweepInterval = time.Second
+
 // limiter is a token bucket per caller address.
 type limiter struct {
 	rate  float64 // tokens a second; 0 lets everything through
@@ -18,6 +21,7 @@ type limiter struct {
 
 	mu      sync.Mutex
 	callers map[string]*bucket
+	swept   time.Time // when full buckets were last forgotten
 }
 
 type bucket struct {
@@ -59,7 +63,7 @@ func (l *limiter) bucketOf(host string, now time.Time) *bucket {
 	if b := l.callers[host]; b != nil {
 		return b
 	}
-	if len(l.callers) >= maxCallers {
+	if len(l.callers) >= maxCallers && now.Sub(l.swept) >= sweepInterval {
 		l.forgetFull(now)
 	}
 	if len(l.callers) >= maxCallers {
@@ -75,6 +79,7 @@ func (l *limiter) bucketOf(host string, now time.Time) *bucket {
 
 // forgetFull drops callers whose bucket is full again: they lose nothing.
 func (l *limiter) forgetFull(now time.Time) {
+	l.swept = now
 	for host, b := range l.callers {
 		l.refill(b, now)
 		if b.tokens >= l.burst {

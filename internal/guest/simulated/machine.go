@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"sync"
 	"time"
 
@@ -28,8 +27,8 @@ type Options struct {
 	Dir string
 	// PowerOff is closed when the power button is pressed.
 	PowerOff <-chan struct{}
-	// OwnProcess is set where this machine is all that the process does: its id
-	// is written to the folder and its output goes to the console.
+	// OwnProcess is set where this machine is all that the process does: what it
+	// writes to standard output and error goes to the console too.
 	OwnProcess bool
 	// Grace bounds draining; 0 means guest.DefaultGrace.
 	Grace time.Duration
@@ -54,11 +53,6 @@ func Run(ctx context.Context, opts Options) (err error) {
 		opts.Clock = guest.RealClock{}
 	}
 	dir := guestdir.Dir(opts.Dir)
-	if opts.OwnProcess {
-		if err := dir.WritePID(os.Getpid()); err != nil {
-			return fmt.Errorf("simulated machine: %w", err)
-		}
-	}
 	out, err := openConsole(dir, maxConsole, opts.OwnProcess)
 	if err != nil {
 		return fmt.Errorf("simulated machine: %w", err)

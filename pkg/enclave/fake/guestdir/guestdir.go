@@ -4,7 +4,6 @@
 //	spec.pb      the spec's deterministic encoding, before the record
 //	record.json  what it was started from; its presence makes the enclave exist
 //	lock         held (flock) by the guest's process, so by nobody once it is gone
-//	pid          the guest's process id; proved against lock before it is used
 //	endpoint     host:port, once the guest listens
 //	exit.json    how it ended
 //	console.log  what the guest wrote; console.log.1 what it wrote before
@@ -24,7 +23,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -40,7 +38,6 @@ const (
 	SpecFile     = "spec.pb"
 	RecordFile   = "record.json"
 	LockFile     = "lock"
-	PIDFile      = "pid"
 	EndpointFile = "endpoint"
 	ExitFile     = "exit.json"
 	ConsoleFile  = "console.log"
@@ -170,24 +167,6 @@ func parseRecord(raw []byte) (Record, error) {
 		return r, fmt.Errorf("start time: %w", err)
 	}
 	return r, enclave.CheckID(r.ID)
-}
-
-// WritePID writes the caller's process id.
-func (d Dir) WritePID(pid int) error {
-	return atomicfile.Write(d.Path(PIDFile), []byte(strconv.Itoa(pid)+"\n"), 0o600)
-}
-
-// ReadPID reads the process id, which anybody may have written.
-func (d Dir) ReadPID() (int, error) {
-	line, err := d.readLine(PIDFile)
-	if err != nil {
-		return 0, err
-	}
-	pid, err := strconv.Atoi(line)
-	if err != nil || pid <= 1 || pid > 1<<22 {
-		return 0, fmt.Errorf("pid of %s: %.32q is none", d, line)
-	}
-	return pid, nil
 }
 
 // WriteEndpoint writes where the guest listens.
