@@ -15,7 +15,7 @@ const (
 	maxAcceptPause = time.Second
 )
 
-// accept starts a goroutine for each connection until the context ends, which
+// accept starts a job for each connection until the context ends, which
 // closes the listener.
 func (s *Server) accept(ctx context.Context, l *net.TCPListener) error {
 	pause := acceptPause
@@ -79,8 +79,7 @@ func (s *Server) admit(ctx context.Context, client *net.TCPConn) {
 	}
 	s.metrics.open.Add(1)
 	s.live.add(c)
-	s.running.Add(1)
-	go c.serve(ctx)
+	s.workers.start(job{ctx: ctx, c: c})
 }
 
 // refused ends a connection that was not joined.

@@ -41,19 +41,16 @@ type conn struct {
 // serve carries the connection up to the point where it is joined, and then
 // its way from the client to the enclave.
 func (c *conn) serve(ctx context.Context) {
-	defer c.s.running.Done()
 	defer c.recovered()
 	if err := c.open(ctx); err != nil {
 		c.s.refused(c, err)
 		return
 	}
-	c.s.running.Add(1)
-	go c.carryDown()
+	c.s.workers.start(job{c: c, down: true})
 	c.carry(&c.up, true)
 }
 
 func (c *conn) carryDown() {
-	defer c.s.running.Done()
 	defer c.recovered()
 	c.carry(&c.down, false)
 }

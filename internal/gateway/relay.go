@@ -8,15 +8,17 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 const (
 	// relayBuffer is the size of a relay's buffer, in bytes: one TLS record and a
 	// little.
 	relayBuffer = 17 << 10
-	// spliceRun is how many bytes are spliced before they are counted and the relay
-	// looks again whether the stream is still a bulk one.
-	spliceRun = 1 << 20
+	// spliceRun is how many bytes are spliced before they are counted, and
+	// spliceTime how long that may take in a bulk stream.
+	spliceRun  = 1 << 20
+	spliceTime = 100 * time.Millisecond
 	// bulkReads is how many full buffers in a row make a bulk stream.
 	bulkReads = 2
 )
@@ -82,10 +84,24 @@ func (r *relay) run() error {
 		case ended:
 			return nil
 		}
+		if err := r.splice(); err != nil {
+			return err
+		}
+	}
+}
+
+// splice moves bytes inside the kernel for as long as the stream is a bulk one.
+// At the stream's end it returns nil, and the next read finds the end again.
+func (r *relay) splice() error {
+	for {
+		start := time.Now()
 		n, err := r.dst.ReadFrom(&io.LimitedReader{R: r.src, N: spliceRun})
 		r.moved.Add(n)
 		if err != nil {
 			return spliceError(err, r.raw)
+		}
+		if n < spliceRun || time.Since(start) > spliceTime {
+			return nil
 		}
 	}
 }

@@ -33,9 +33,8 @@ type Server struct {
 	holds     *holds
 	started   atomic.Bool
 	accepting atomic.Bool
-	// running counts the goroutines of connections.
-	running sync.WaitGroup
-	live    live
+	workers   *workers
+	live      live
 }
 
 // New checks the config and opens the listeners, so that a port that is taken
@@ -46,10 +45,11 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg:   cfg,
-		log:   cfg.Logger,
-		limit: newLimit(cfg.MaxConnections, cfg.MaxSource),
-		holds: newHolds(cfg.MaxHeld, cfg.MaxHeldRoute),
+		cfg:     cfg,
+		log:     cfg.Logger,
+		limit:   newLimit(cfg.MaxConnections, cfg.MaxSource),
+		holds:   newHolds(cfg.MaxHeld, cfg.MaxHeldRoute),
+		workers: newWorkers(),
 	}
 	s.live.conns = map[*conn]bool{}
 	s.metrics = newMetrics(s)
@@ -132,6 +132,7 @@ func (s *Server) Run(ctx context.Context) error {
 	closeErr := s.closeListeners()
 	acceptors.Wait()
 	s.drain()
+	s.workers.close()
 	stopSweep()
 	tasks.Wait()
 	if ctx.Err() != nil {
@@ -144,7 +145,7 @@ func (s *Server) Run(ctx context.Context) error {
 func (s *Server) drain() {
 	quiet := make(chan struct{})
 	go func() {
-		s.running.Wait()
+		s.workers.running.Wait()
 		close(quiet)
 	}()
 	timer := time.NewTimer(s.cfg.DrainTimeout)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -57,26 +58,36 @@ func (b bench) run(ctx context.Context) ([]result, error) {
 
 func (b bench) startProxies(ctx context.Context, target string) ([]*process, error) {
 	var out []*process
-	if b.proxy != "haproxy" {
+	if b.proxy == "" || b.proxy == "gateway" {
 		g, err := startPart(ctx, "gateway", "-target", target, "-profile", b.profile)
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, g)
 	}
-	if b.proxy != "gateway" {
-		h, err := startHaproxy(ctx, target)
+	for _, h := range []struct{ name, splice string }{
+		{"haproxy", "option splice-auto"},
+		{forced, "option splice-request\n  option splice-response"},
+	} {
+		if b.proxy != "" && b.proxy != h.name {
+			continue
+		}
+		p, err := startHaproxy(ctx, h.name, h.splice, target)
 		if err != nil {
 			fmt.Fprintf(os.Stderr, "gatewaybench: %v\ngatewaybench: measuring the gateway alone: there is no comparison\n", err)
 			return out, nil
 		}
-		out = append(out, h)
+		out = append(out, p)
 	}
 	return out, nil
 }
 
+// forced is haproxy with splicing forced, which only matters to large bodies.
+const forced = "haproxy-splice"
+
 // measure runs one load on every proxy, in rounds.
 func (b bench) measure(ctx context.Context, l load, proxies []*process) ([]result, error) {
+	proxies = slices.DeleteFunc(slices.Clone(proxies), func(p *process) bool { return p.name == forced && !l.bulk })
 	sums := make([]result, len(proxies))
 	for range b.rounds {
 		for i, p := range proxies {
@@ -108,6 +119,9 @@ func (b bench) once(ctx context.Context, l load, p *process) (result, error) {
 	}
 	if done.work == 0 {
 		return result{}, fmt.Errorf("nothing came through %s: %w", p.name, done.err)
+	}
+	if done.failed > 0 {
+		fmt.Fprintf(os.Stderr, "gatewaybench: %s through %s: %d clients failed, the last with: %v\n", l.name, p.name, done.failed, done.err)
 	}
 	return result{
 		load: l.name, proxy: p.name, work: done.work, wall: wall, cpu: after - before,

@@ -54,7 +54,7 @@ func startPart(ctx context.Context, part string, args ...string) (*process, erro
 }
 
 // haproxyConfig is TCP mode, switched by server name, with as many threads as
-// the gateway has processors, splicing as far as haproxy thinks it useful, and
+// the gateway has processors, splicing with pipes as large as the gateway's, and
 // no logs or statistics.
 const haproxyConfig = `global
   maxconn 4000
@@ -65,7 +65,7 @@ defaults
   timeout connect 3s
   timeout client 1h
   timeout server 1h
-  option splice-auto
+  %s
   option dontlognull
 frontend in
   bind %s
@@ -76,7 +76,7 @@ backend enclave
   server one %s
 `
 
-func startHaproxy(ctx context.Context, target string) (*process, error) {
+func startHaproxy(ctx context.Context, name, splice, target string) (*process, error) {
 	path, err := exec.LookPath("haproxy")
 	if err != nil {
 		return nil, fmt.Errorf("haproxy is missing (Debian: apt-get install haproxy): %w", err)
@@ -89,9 +89,9 @@ func startHaproxy(ctx context.Context, target string) (*process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("folder for haproxy: %w", err)
 	}
-	p := &process{name: "haproxy", addr: addr, remove: dir}
+	p := &process{name: name, addr: addr, remove: dir}
 	file := filepath.Join(dir, "haproxy.cfg")
-	if err := os.WriteFile(file, fmt.Appendf(nil, haproxyConfig, threads(), addr, domain, target), 0o600); err != nil {
+	if err := os.WriteFile(file, fmt.Appendf(nil, haproxyConfig, threads(), splice, addr, domain, target), 0o600); err != nil {
 		p.stop()
 		return nil, fmt.Errorf("write haproxy's config: %w", err)
 	}

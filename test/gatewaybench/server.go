@@ -68,6 +68,7 @@ func runGateway(ctx context.Context, target, profile string) error {
 		}
 		defer pprof.StopCPUProfile()
 	}
+	gateway.TuneRuntime()
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	routes, err := gateway.OpenRoutes(gateway.RoutesConfig{Logger: log})
 	if err != nil {
