@@ -1,0 +1,151 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/casemate-dev/casemate/internal/cli/follow"
+	"github.com/casemate-dev/casemate/internal/cli/terminal"
+	"github.com/casemate-dev/casemate/internal/rpc"
+)
+
+// Exit codes.
+const (
+	// ExitOK: done.
+	ExitOK = 0
+	// ExitFailed: refused, failed or cancelled, with the reason.
+	ExitFailed = 1
+	// ExitUsage: the command line is wrong, or an answer is missing.
+	ExitUsage = 2
+	// ExitUnreachable: the coordinator can't be reached, or was lost.
+	ExitUnreachable = 3
+	// ExitInterrupted: Ctrl-C; what was begun goes on.
+	ExitInterrupted = 130
+)
+
+// codeError is an error with the exit code it leads to.
+type codeError struct {
+	code int
+	err  error
+	// told says that the person has seen it already.
+	told bool
+}
+
+// Error gives the error's own text.
+func (e *codeError) Error() string { return e.err.Error() }
+
+// Unwrap returns the error itself.
+func (e *codeError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error {
+	return &codeError{code: ExitUsage, err: fmt.Errorf(format, args...)}
+}
+
+func failedf(format string, args ...any) error {
+	return &codeError{code: ExitFailed, err: fmt.Errorf(format, args...)}
+}
+
+// told is a failure that is on the screen already.
+func told(code int, text string) error {
+	return &codeError{code: code, err: errors.New(text), told: true}
+}
+
+// exitCode maps an error to the exit code.
+func (a *app) exitCode(err error) int {
+	var coded *codeError
+	var lost *follow.LostError
+	switch {
+	case err == nil:
+		return ExitOK
+	case errors.As(err, &coded):
+		return coded.code
+	case !a.running:
+		return ExitUsage
+	case errors.Is(err, context.Canceled):
+		return ExitInterrupted
+	case errors.As(err, &lost):
+		return ExitUnreachable
+	}
+	return callCode(err)
+}
+
+// callCode is the exit code of a failed call: an answer with a reason is the
+// coordinator's, one without is the connection's.
+func callCode(err error) int {
+	var st interface{ GRPCStatus() *status.Status }
+	if !errors.As(err, &st) {
+		if errors.Is(err, context.DeadlineExceeded) {
+			return ExitUnreachable
+		}
+		return ExitFailed
+	}
+	answered := rpc.Reason(err) != "" && rpc.Reason(err) != "STOPPING"
+	switch rpc.Code(err) {
+	case codes.Unavailable, codes.DeadlineExceeded:
+		if !answered {
+			return ExitUnreachable
+		}
+	case codes.Canceled:
+		return ExitInterrupted
+	}
+	return ExitFailed
+}
+
+// finish tells an error and returns the exit code.
+func (a *app) finish(err error) int {
+	code := a.exitCode(err)
+	var coded *codeError
+	if err == nil || errors.As(err, &coded) && coded.told {
+		return code
+	}
+	text := a.explain(err, code)
+	_, _ = fmt.Fprintln(a.env.Err, "casemate: "+text)
+	return code
+}
+
+// explain is the error in words: the server's text, the reason in brackets, and
+// what to do next.
+func (a *app) explain(err error, code int) string {
+	reason := rpc.Reason(err)
+	lines := strings.Split(rpc.Text(err), "\n")
+	for i := range lines {
+		lines[i] = terminal.Clean(lines[i])
+	}
+	text := strings.Join(lines, "\n  ")
+	if reason != "" {
+		text += " [" + terminal.Clean(reason) + "]"
+	}
+	switch {
+	case code == ExitUnreachable:
+		text = "the coordinator at " + a.address() + " can't be reached: " + text + "\n  next: see that it runs, or name another with --coordinator"
+	case code == ExitUsage:
+		text += "\n  next: casemate --help"
+	case code == ExitInterrupted:
+		text = "interrupted"
+	case hints[reason] != "":
+		text += "\n  next: " + hints[reason]
+	}
+	return text
+}
+
+// hints say what to type next, by the reason of an error.
+var hints = map[string]string{
+	"DOWNTIME_REQUIRED":    "accept it with --allow-downtime, or free GPUs: casemate host list",
+	"NO_CAPACITY":          "see what is free: casemate host list",
+	"CAPACITY_LOST":        "see what is free: casemate host list",
+	"UPDATE_IN_PROGRESS":   "see it with casemate container update status, or take its place with --supersede",
+	"ETAG_MISMATCH":        "look again, then repeat",
+	"CONFLICT":             "look again, then repeat",
+	"ALREADY_SWITCHED":     "go back with casemate container relaunch NAME --tag OLDER",
+	"CONTAINER_EXISTS":     "choose another name, or update it: casemate container relaunch NAME",
+	"CONTAINER_STOPPED":    "start it: casemate container start NAME",
+	"NO_SUCH_SECRET":       "see what there is: casemate secret list",
+	"CONFIG_REFUSED":       "correct the config file, check it with casemate config check, and make a new tag",
+	"REQUEST_ID_REUSED":    "repeat the command",
+	"RESUME_TOKEN_EXPIRED": "repeat the command",
+}
