@@ -18,12 +18,20 @@ import (
 type actor struct {
 	queue   []task
 	running bool
+	// failing is why the event at work can't be committed, while it is tried again
+	// and again. Requests are told instead of being kept waiting.
+	failing error
 
 	// effects ends what is under way for the current step.
 	endEffects context.CancelFunc
 	effects    context.Context
 	timer      *time.Timer
+	// doubt is set while it is not known whether the last commit was applied.
+	doubt *doubt
 }
+
+// doubt is a commit that failed in a way that leaves open whether it was applied.
+type doubt struct{ before, next map[string]model.Reservation }
 
 type task func(ctx context.Context, a *actor)
 
@@ -99,12 +107,30 @@ func (r *Runner) post(k model.ContainerKey, ev engine.Event) {
 		}
 		_, err := backoff.Retry(ctx, func() (struct{}, error) {
 			_, err := r.apply(ctx, k, a, load, decide)
-			return struct{}{}, r.final(k, ev, err)
+			err = r.final(k, ev, err)
+			r.setFailing(a, err)
+			return struct{}{}, err
 		}, backoff.WithBackOff(storeBackoff()), backoff.WithMaxElapsedTime(0))
 		if err != nil && ctx.Err() == nil {
 			r.cfg.Log.Error("event dropped", "container", k.String(), "error", err)
 		}
 	})
+}
+
+func (r *Runner) setFailing(a *actor, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a.failing = err
+}
+
+// failing returns why nothing of a container can be committed at present.
+func (r *Runner) failing(k model.ContainerKey) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if a := r.actors[k]; a != nil {
+		return a.failing
+	}
+	return nil
 }
 
 func storeBackoff() backoff.BackOff {
@@ -147,6 +173,9 @@ func (r *Runner) apply(ctx context.Context, k model.ContainerKey, a *actor, load
 }
 
 func (r *Runner) turn(ctx context.Context, k model.ContainerKey, a *actor, load loader, decide Decide) (*records.Loaded, error) {
+	if err := r.resolve(ctx, k, a); err != nil {
+		return nil, err
+	}
 	s, err := load(ctx)
 	if err != nil {
 		if errors.Is(err, store.ErrNotFound) {
@@ -165,6 +194,7 @@ func (r *Runner) turn(ctx context.Context, k model.ContainerKey, a *actor, load 
 	saved := s
 	if res.Changed || len(extra.Ops) > 0 {
 		if saved, err = r.cfg.Records.Save(ctx, s, res.State, res.Log, extra); err != nil {
+			r.doubts(k, a, err, s.Reservations, res.State.Reservations)
 			return nil, err
 		}
 		r.promises(s.Reservations, saved.Reservations, res.State.Deleted)

@@ -63,6 +63,8 @@ type rig struct {
 	rec    *records.Records
 	ctx    context.Context
 	crash  context.CancelFunc
+	// made counts the containers created: each has a uid of its own.
+	made int
 }
 
 func newRig(t *testing.T) *rig {
@@ -76,7 +78,7 @@ func newRig(t *testing.T) *rig {
 func (r *rig) open() *Runner {
 	r.t.Helper()
 	var err error
-	r.rec, err = records.Open(r.t.Context(), r.disk.Store, func() string { return "c-1" })
+	r.rec, err = records.Open(r.t.Context(), r.disk, func() string { return "c-1" })
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -144,7 +146,8 @@ func startEvent(strategy model.Strategy, n int64, o model.UpdateOptions) engine.
 
 // create deploys v1.
 func (r *rig) create() error {
-	c := &model.Container{Org: api.Org, Name: api.Name, UID: "u1", Status: model.Deploying, Spec: model.ContainerSpec{Tag: "v1", Domain: "api.example"}}
+	r.made++
+	c := &model.Container{Org: api.Org, Name: api.Name, UID: fmt.Sprintf("u%d", r.made), Status: model.Deploying, Spec: model.ContainerSpec{Tag: "v1", Domain: "api.example"}}
 	_, err := r.runner.Create(r.t.Context(), c, func(context.Context, *records.Loaded) (engine.Event, records.Extra, error) {
 		return startEvent(model.BlueGreen, 1, model.UpdateOptions{}), records.Extra{Revision: revision(1)}, nil
 	})

@@ -189,6 +189,9 @@ func (r *Runner) request(ctx context.Context, k model.ContainerKey, load loader,
 		state *records.Loaded
 		err   error
 	}
+	if err := r.failing(k); err != nil {
+		return nil, err
+	}
 	done := make(chan answer, 1)
 	ok := r.enqueue(k, func(own context.Context, a *actor) {
 		if ctx.Err() != nil {
