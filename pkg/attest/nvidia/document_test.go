@@ -21,7 +21,7 @@ func documents(t testing.TB, l *lab) (sdk, system []byte, e nvidia.Evidence) {
 	for i := range e.Devices {
 		e.Devices[i].Stated.Nonce = l.nonce
 	}
-	sdk = must2(nvidiatest.SDKDocument(e.Devices))(l)
+	sdk = must2(nvidia.EncodeEvidence(e))(l)
 	for i := range e.Devices {
 		e.Devices[i].Stated = nvidia.Stated{}
 		if !e.Devices[i].Arch.IsSwitch() {
@@ -96,7 +96,7 @@ func TestChainsInPEM(t *testing.T) {
 	l := newLab(t)
 	e, _, _ := l.build()
 	chain := e.Devices[0].Chain
-	text := string(nvidiatest.ChainPEM(chain))
+	text := string(nvidia.ChainPEM(chain))
 	first := text[:strings.Index(text, "-----END")]
 	for _, tc := range []struct {
 		rule, text string
@@ -151,7 +151,7 @@ func TestRIMSets(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			verdict := newVerifier(t, l.pki.Config()).Verify(e, set, nil, l.pki.Trust(nvidia.Policy{}), nil, l.at)
+			verdict := newVerifier(t, l.pki.Config()).Verify(e, set, nil, l.pki.Trust(nvidia.Policy{PermitUnpinned: true}), nil, l.at)
 			if got := passed(verdict, "gpu0_driver_rim_found"); got != tc.found {
 				t.Errorf("found %t, want %t", got, tc.found)
 			}

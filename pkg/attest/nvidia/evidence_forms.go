@@ -37,13 +37,13 @@ func readSDKDevice(v *value) (Device, error) {
 		return d, err
 	}
 	if hasNonce {
-		d.Stated.Nonce, err = parseNonce(nonce)
+		d.Stated.Nonce, err = ParseNonce(nonce)
 	}
 	return d, err
 }
 
-// parseNonce reads a nonce of 32 bytes in lower-case hex.
-func parseNonce(s string) ([]byte, error) {
+// ParseNonce reads a nonce of 32 bytes in lower-case hex.
+func ParseNonce(s string) ([]byte, error) {
 	b, err := hex.DecodeString(s)
 	if err != nil || len(b) != nonceSize || strings.ToLower(s) != s {
 		return nil, fmt.Errorf("nonce %.80q is not %d lower-case hex digits", s, 2*nonceSize)

@@ -89,7 +89,7 @@ func FuzzEvidence(f *testing.F) {
 		if n := len(e.Devices); n == 0 || n > 32 {
 			t.Errorf("accepted with %d devices", n)
 		}
-		if v.Verify(e, nil, nil, nvidia.Policy{}, nil, day("2026-11-01T12:00")).Accepted {
+		if v.Verify(e, nil, nil, nvidia.Policy{PermitUnpinned: true}, nil, day("2026-11-01T12:00")).Accepted {
 			t.Error("evidence under a root that the policy does not name was accepted")
 		}
 	})
@@ -113,7 +113,7 @@ func FuzzRIM(f *testing.F) {
 			return
 		}
 		// One document can't be driver and VBIOS.
-		if v.Verify(e, set, nil, pki.Trust(nvidia.Policy{}), nil, l.at).Accepted {
+		if v.Verify(e, set, nil, pki.Trust(nvidia.Policy{PermitUnpinned: true}), nil, l.at).Accepted {
 			t.Error("accepted")
 		}
 	})
@@ -134,7 +134,7 @@ func FuzzOCSP(f *testing.F) {
 			return
 		}
 		// One response can't speak for three issuers' certificates.
-		if v.Verify(e, nil, set, l.pki.Trust(nvidia.Policy{}), nil, l.at).Accepted {
+		if v.Verify(e, nil, set, l.pki.Trust(nvidia.Policy{PermitUnpinned: true}), nil, l.at).Accepted {
 			t.Error("accepted")
 		}
 	})
@@ -142,8 +142,8 @@ func FuzzOCSP(f *testing.F) {
 
 func FuzzPolicy(f *testing.F) {
 	f.Add([]byte(fullPolicy))
-	f.Add([]byte("nvidia: {gpu_count: 1, allow_hold: true}"))
-	f.Add([]byte("nvidia: &a [*a]"))
+	f.Add([]byte("{gpu_count: 1, allow_hold: true}"))
+	f.Add([]byte("&a [*a]"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		p, err := nvidia.ParsePolicy(raw)
 		if err != nil {

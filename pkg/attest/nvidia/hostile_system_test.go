@@ -24,7 +24,7 @@ func TestHostileHosts(t *testing.T) {
 		{"all switches are missing and the policy says nothing", func(l *lab) {
 			without(3)(l)
 			without(2)(l)
-			l.policy.ProtectedPCIe = ""
+			l.policy.ProtectedPCIe, l.policy.PermitUnpinned = "", true
 		}, "topology_switches topology_gpus"},
 		{"a GPU is missing", without(1), "topology_gpus"},
 		{"the GPUs are missing", func(l *lab) { without(0)(l); without(0)(l) }, "topology_switches"},
@@ -56,7 +56,7 @@ func TestHostileHosts(t *testing.T) {
 		}, "gpu1_mode architecture_agreement"},
 		{"reports over two nonces, and none to compare with", func(l *lab) {
 			l.devices[2].report.Nonce = measured(8)[:32]
-			l.nonce = nil
+			l.nonce, l.policy.PermitUnpinned = nil, true
 		}, "nonce_agreement"},
 		{"a Blackwell among Hoppers", func(l *lab) {
 			b := newLab(l.t).blackwell()

@@ -28,8 +28,8 @@ func TestHonestLabsAreAcceptedWithNothingLeftOpen(t *testing.T) {
 			if len(verdict.NotPinned) != 0 {
 				t.Errorf("left open: %v", verdict.NotPinned)
 			}
-			if !slices.Equal(verdict.Insecure, []string{"test_root"}) {
-				t.Errorf("insecure: %v, want test_root alone", verdict.Insecure)
+			if !slices.Equal(verdict.Insecure, []string{"foreign_root"}) {
+				t.Errorf("insecure: %v, want foreign_root alone", verdict.Insecure)
 			}
 		})
 	}
@@ -149,7 +149,7 @@ func TestHostileReports(t *testing.T) {
 		{"protected PCIe where the policy wants one GPU", func(l *lab) {
 			l.devices[0].report.Mode = nvidia.ModeProtectedPCIe
 			l.policy.ProtectedPCIe = nvidia.ProtectedPCIeForbidden
-		}, "gpu0_mode"},
+		}, "gpu0_mode topology_switches topology_gpus"},
 		{"a feature flag that contradicts the PCIe field", func(l *lab) {
 			l.devices[0].report.EditFields = replaceField(nvidia.FieldFeatureFlag, []byte{2, 0})
 		}, "gpu0_mode"},
@@ -166,7 +166,7 @@ func TestHostileReports(t *testing.T) {
 		{"a document that names another nonce", func(l *lab) {
 			l.editEvidence = func(e *nvidia.Evidence) { e.Devices[0].Stated.Nonce = measured(8)[:32] }
 		}, "gpu0_nonce"},
-		{"a nonce of 31 bytes from the caller", func(l *lab) { l.nonce = l.nonce[:31]; l.devices[0].report.Nonce = measured(7)[:32] }, "nonce_format"},
+		{"a nonce of 31 bytes from the caller", func(l *lab) { l.nonce = l.nonce[:31]; l.devices[0].report.Nonce = measured(7)[:32] }, "nonce_given"},
 		{"fewer GPUs than the policy wants", func(l *lab) { l.count(8, 0) }, "gpu_count"},
 	})
 }

@@ -87,7 +87,7 @@ func newLab(t testing.TB) *lab {
 		driverID: {Version: "550.90.07", Golden: golden(7, 21, 35)},
 		vbiosID:  {Version: "96.00.9F.00.01", Golden: golden(0, 1, 2)},
 	}
-	l.policy = pki.Trust(nvidia.Strict())
+	l.policy = pki.Trust(nvidia.Policy{})
 	l.policy.Architectures = []nvidia.Architecture{nvidia.Hopper, nvidia.Blackwell, nvidia.LS10}
 	l.policy.DriverVersions, l.policy.MinimumDriver = []string{"550.90.07"}, "550.54.14"
 	l.policy.VBIOSVersions = []string{"96.00.9F.00.01", "96.10.55.00.01"}

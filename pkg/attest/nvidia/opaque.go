@@ -17,7 +17,6 @@ const (
 	FieldDriverVersion FieldID = 3
 	FieldVBIOSVersion  FieldID = 6
 	FieldNVDEC0        FieldID = 11
-	FieldMeasureCounts FieldID = 12
 	FieldChipSKU       FieldID = 15
 	FieldProject       FieldID = 17
 	FieldProjectSKU    FieldID = 18

@@ -32,12 +32,11 @@ const (
 	ProtectedPCIeForbidden ProtectedPCIe = "forbidden"
 )
 
-// Policy is what stands under "nvidia:" in a policy file. The zero Policy checks
-// every signature, chain, identity and agreement, and compares the measurements
-// and the revocation state with what the caller handed in, if anything. Each key
-// that is left out, and through which something went uncompared, is listed in the
-// verdict's NotPinned. [Strict] is the policy with nothing left open that doesn't
-// depend on the deployment.
+// Policy is what stands under the key "nvidia" of a policy file. The zero Policy
+// checks every signature, chain, identity and agreement, wants RIMs, OCSP responses
+// and the caller's nonce to compare with, and the switches of GPUs in protected
+// PCIe mode. Versions, counts, modes and architectures that are left out are not
+// compared, and listed in the verdict's NotPinned.
 type Policy struct {
 	// Architectures are the families of GPU and switch that may occur.
 	Architectures []Architecture `yaml:"architectures,omitempty"`
@@ -52,15 +51,15 @@ type Policy struct {
 	// GPUCount and SwitchCount are how many of each there have to be.
 	GPUCount    *int `yaml:"gpu_count,omitempty"`
 	SwitchCount *int `yaml:"switch_count,omitempty"`
-	// ProtectedPCIe is one of required, complete, forbidden.
+	// ProtectedPCIe is one of required, complete (the default), forbidden.
 	ProtectedPCIe ProtectedPCIe `yaml:"protected_pcie,omitempty"`
-	// RequireRIMs: true demands golden measurements for every device, false never
-	// compares them; left out, they are demanded if the caller hands in any RIM.
+	// RequireRIMs demands golden measurements for every device; left out, it means
+	// true. False never compares them.
 	RequireRIMs *bool `yaml:"require_rims,omitempty"`
 	// RIMTime is one of now (the default), signer_may_have_expired, not_checked.
 	RIMTime RIMTime `yaml:"rim_time,omitempty"`
-	// RequireOCSP: true demands a response for every certificate that has one,
-	// false never looks; left out, they are demanded if the caller hands in any.
+	// RequireOCSP demands a response for every certificate that can have one; left
+	// out, it means true. False never looks.
 	RequireOCSP *bool `yaml:"require_ocsp,omitempty"`
 	// OCSPGrace is how long after its NextUpdate a response is still believed, as
 	// while the responder is out of order: "72h". The verdict says so.
@@ -77,11 +76,10 @@ type Policy struct {
 	// hardware: the verdict is marked insecure.
 	DeviceRoots []string `yaml:"device_roots,omitempty"`
 	RIMRoots    []string `yaml:"rim_roots,omitempty"`
-}
 
-// Strict returns a policy that demands RIMs and OCSP responses, and the switches
-// of GPUs in protected PCIe mode.
-func Strict() Policy {
-	yes := true
-	return Policy{RequireRIMs: &yes, RequireOCSP: &yes, RIMTime: RIMTimeNow, ProtectedPCIe: ProtectedPCIeComplete}
+	// PermitUnpinned accepts evidence although nonce, RIMs, OCSP responses or the
+	// switches of some GPUs by themselves were not handed in, and lists what was not
+	// compared in the verdict. What is handed in is compared. It can't be set in a
+	// file: it is for commands that only look.
+	PermitUnpinned bool `yaml:"-"`
 }

@@ -1,7 +1,6 @@
 package nvidia
 
 import (
-	"errors"
 	"fmt"
 
 	"go.yaml.in/yaml/v4"
@@ -9,33 +8,36 @@ import (
 
 const maxPolicySize = 64 << 10
 
-// ParsePolicy reads a policy file that has the one key "nvidia". Unknown and
-// repeated keys, empty values, anchors, aliases, tags and a second document are
-// refused, with the line.
+// ParsePolicy reads what stands under the key "nvidia" of a policy file. Unknown
+// and repeated keys, empty values, anchors, aliases, tags and a second document
+// are refused, with the line.
 func ParsePolicy(text []byte) (Policy, error) {
 	if len(text) > maxPolicySize {
-		return Policy{}, fmt.Errorf("policy of %d bytes is larger than %d", len(text), maxPolicySize)
+		return Policy{}, fmt.Errorf("nvidia policy of %d bytes is larger than %d", len(text), maxPolicySize)
 	}
-	var root yaml.Node
-	if err := yaml.Load(text, &root, yaml.WithV4Defaults()); err != nil {
-		return Policy{}, fmt.Errorf("policy: %w", err)
+	var p Policy
+	if err := yaml.Load(text, &p, yaml.WithV4Defaults(), yaml.WithUniqueKeys()); err != nil {
+		return Policy{}, fmt.Errorf("nvidia policy: %w", err)
 	}
-	if err := checkNode(&root); err != nil {
-		return Policy{}, fmt.Errorf("policy: %w", err)
+	return p, nil
+}
+
+// UnmarshalYAML reads a policy as strictly within a larger file as [ParsePolicy]
+// does by itself. It leaves PermitUnpinned as it was.
+func (p *Policy) UnmarshalYAML(node *yaml.Node) error {
+	if err := checkNode(node); err != nil {
+		return err
 	}
-	var file struct {
-		NVIDIA *Policy `yaml:"nvidia"`
+	type plain Policy
+	read := plain{PermitUnpinned: p.PermitUnpinned}
+	if err := node.Load(&read, yaml.WithKnownFields(), yaml.WithUniqueKeys()); err != nil {
+		return err
 	}
-	if err := yaml.Load(text, &file, yaml.WithV4Defaults(), yaml.WithKnownFields(), yaml.WithUniqueKeys()); err != nil {
-		return Policy{}, fmt.Errorf("policy: %w", err)
+	if err := (*Policy)(&read).Validate(); err != nil {
+		return fmt.Errorf("line %d: %w", node.Line, err)
 	}
-	if file.NVIDIA == nil {
-		return Policy{}, errors.New("policy: the key nvidia is missing")
-	}
-	if err := file.NVIDIA.Validate(); err != nil {
-		return Policy{}, fmt.Errorf("policy: nvidia: %w", err)
-	}
-	return *file.NVIDIA, nil
+	*p = Policy(read)
+	return nil
 }
 
 // checkNode refuses what a reader of the file could overlook.

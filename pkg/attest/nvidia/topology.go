@@ -74,19 +74,27 @@ func (r *run) checkTopology() {
 		gpus = append(gpus, d)
 		protected = protected || d.mode == ModeProtectedPCIe
 	}
-	demanded := r.policy.ProtectedPCIe == ProtectedPCIeRequired || r.policy.ProtectedPCIe == ProtectedPCIeComplete
-	if r.policy.ProtectedPCIe == "" {
-		r.unpin("protected_pcie")
-	}
-	if len(gpus) == 0 && (demanded && len(switches) > 0 || r.policy.ProtectedPCIe == ProtectedPCIeRequired) {
-		r.verdict.Fail("topology_switches", "the evidence has no GPU")
+	if len(gpus) == 0 {
+		if r.policy.ProtectedPCIe == ProtectedPCIeRequired {
+			r.verdict.Fail("topology_switches", "the evidence has no GPU")
+		}
 		return
 	}
-	if len(gpus) == 0 || !protected || len(switches) == 0 && !demanded && !r.evidence.System {
+	if !protected || len(switches) == 0 && !r.wantsSwitches() {
 		return
 	}
 	r.verdict.Report("topology_switches", switchesOfGPUs(gpus, switches), "every GPU names exactly the %d attested switches", len(switches))
 	r.verdict.Report("topology_gpus", gpusOfSwitches(gpus, switches), "every switch names exactly the %d attested GPUs", len(gpus))
+}
+
+// wantsSwitches tells whether GPUs in protected PCIe mode need their switches in
+// the evidence: unless it is of some GPUs by themselves, and the policy permits that.
+func (r *run) wantsSwitches() bool {
+	if r.policy.ProtectedPCIe != "" || !r.policy.PermitUnpinned || r.evidence.System {
+		return true
+	}
+	r.unpin("protected_pcie")
+	return false
 }
 
 // switchesOfGPUs compares the switches that each GPU is linked to with those that

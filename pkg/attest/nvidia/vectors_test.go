@@ -121,7 +121,7 @@ func TestPublicEvidenceIsAccepted(t *testing.T) {
 	} {
 		t.Run(tc.file, func(t *testing.T) {
 			e := parseEvidence(t, vector(t, "evidence/"+tc.file))
-			verdict := newVerifier(t, nvidia.Config{}).Verify(e, nil, nil, nvidia.Policy{}, nil, at)
+			verdict := newVerifier(t, nvidia.Config{}).Verify(e, nil, nil, nvidia.Policy{PermitUnpinned: true}, nil, at)
 			if err := verdict.Err(); err != nil {
 				t.Fatal(err)
 			}
@@ -168,6 +168,7 @@ func TestPublicEvidenceWithItsRIMs(t *testing.T) {
 		{"LS10 matches 96.10.55.00.01", ls10, "2026-08-01T00:00", nvidia.Policy{}, ""},
 	} {
 		t.Run(tc.rule, func(t *testing.T) {
+			tc.policy.PermitUnpinned = true
 			verdict := newVerifier(t, nvidia.Config{}).Verify(tc.evidence, rims, nil, tc.policy, nil, day(tc.at))
 			if got := failed(verdict); got != tc.failed {
 				t.Errorf("failed %q, want %q\n%v", got, tc.failed, verdict.Err())
@@ -196,7 +197,7 @@ func TestPublicOCSPResponses(t *testing.T) {
 		{"RIM certificates, no grace", vectorRIMs(t), "2025-10-24T12:00", 0, "gpu0_device_ocsp_fresh"},
 	} {
 		t.Run(tc.rule, func(t *testing.T) {
-			verdict := newVerifier(t, nvidia.Config{}).Verify(e, tc.rims, set, nvidia.Policy{OCSPGrace: tc.grace}, nil, day(tc.at))
+			verdict := newVerifier(t, nvidia.Config{}).Verify(e, tc.rims, set, nvidia.Policy{OCSPGrace: tc.grace, PermitUnpinned: true}, nil, day(tc.at))
 			if got := failed(verdict); got != tc.failed {
 				t.Errorf("failed %q, want %q\n%v", got, tc.failed, verdict.Err())
 			}
@@ -243,21 +244,21 @@ func TestPublicBadEvidenceIsRefusedForWhatIsWrong(t *testing.T) {
 		{"well-signed RIM of another driver", h100(t), rim("NV_GPU_DRIVER_GH100_550.144.03.xml"), "gpu0_driver_rim_version gpu0_measurements"},
 	} {
 		t.Run(tc.rule, func(t *testing.T) {
-			verdict := newVerifier(t, nvidia.Config{}).Verify(tc.evidence, tc.rims, nil, nvidia.Policy{}, nil, at)
+			verdict := newVerifier(t, nvidia.Config{}).Verify(tc.evidence, tc.rims, nil, nvidia.Policy{PermitUnpinned: true}, nil, at)
 			if got := failed(verdict); got != tc.failed {
 				t.Errorf("failed %q, want %q\n%v", got, tc.failed, verdict.Err())
 			}
 		})
 	}
 	t.Run("Blackwell from its text files", func(t *testing.T) {
-		if err := newVerifier(t, nvidia.Config{}).Verify(other, nil, nil, nvidia.Policy{}, nil, at).Err(); err != nil {
+		if err := newVerifier(t, nvidia.Config{}).Verify(other, nil, nil, nvidia.Policy{PermitUnpinned: true}, nil, at).Err(); err != nil {
 			t.Error(err)
 		}
 	})
 }
 
 func TestVerdictSurvivesJSON(t *testing.T) {
-	verdict := newVerifier(t, nvidia.Config{}).Verify(h100(t), nil, nil, nvidia.Policy{}, nil, day("2026-02-01T00:00"))
+	verdict := newVerifier(t, nvidia.Config{}).Verify(h100(t), nil, nil, nvidia.Policy{PermitUnpinned: true}, nil, day("2026-02-01T00:00"))
 	text, err := json.Marshal(verdict)
 	if err != nil {
 		t.Fatal(err)

@@ -52,8 +52,8 @@ func New(c Config) (*Verifier, error) {
 
 // Verify judges evidence at a time. rims and ocsp may be nil, which means that
 // the caller has none; nonce is the caller's own, 32 bytes, or nil if there is
-// none to compare with. What could not be compared for want of them stands in
-// the verdict's NotPinned.
+// none to compare with. Unless the policy permits that they are missing, the
+// evidence is then refused. Evidence is not changed and not kept.
 func (v *Verifier) Verify(e Evidence, rims *RIMSet, ocsp *OCSPSet, p Policy, nonce []byte, at time.Time) *attest.Verdict {
 	r := &run{
 		Verifier: v, verdict: attest.NewVerdict(attest.FormatNVIDIA, at),
@@ -134,13 +134,22 @@ func (r *run) checkInputs() bool {
 	ok = r.verdict.Report("evidence_devices", err, "%d GPUs, %d NVSwitches", gpus, switches) && ok
 	ok = r.checkCount("gpu_count", gpus, r.policy.GPUCount) && ok
 	ok = r.checkCount("switch_count", switches, r.policy.SwitchCount) && ok
-	if r.nonce == nil {
+	return r.checkCallersNonce() && ok
+}
+
+// checkCallersNonce reports only failures: [run.checkNonce] compares.
+func (r *run) checkCallersNonce() bool {
+	switch {
+	case r.nonce == nil && r.policy.PermitUnpinned:
 		r.unpin("nonce")
-	} else if len(r.nonce) != nonceSize {
-		r.verdict.Fail("nonce_format", "the caller's nonce has %d bytes, want %d", len(r.nonce), nonceSize)
-		ok = false
+	case r.nonce == nil:
+		r.verdict.Fail("nonce_given", "the caller has no nonce to compare with; any report could be a replay")
+		return false
+	case len(r.nonce) != nonceSize:
+		r.verdict.Fail("nonce_given", "the caller's nonce has %d bytes, want %d", len(r.nonce), nonceSize)
+		return false
 	}
-	return ok
+	return true
 }
 
 func (r *run) checkCount(key string, got int, want *int) bool {

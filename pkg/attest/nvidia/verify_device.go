@@ -73,7 +73,7 @@ func (r *run) checkRoot(name string, got, nvidia digest, named []string, key str
 		return true
 	case slices.Contains(named, text):
 		r.verdict.Pass(name, "root %s is not NVIDIA's; the policy names it in %s", text, key)
-		r.insecure("test_root")
+		r.insecure("foreign_root")
 		return true
 	}
 	r.verdict.Fail(name, "root %s is neither NVIDIA's nor named in the policy's %s", text, key)

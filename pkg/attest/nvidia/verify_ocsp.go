@@ -6,19 +6,15 @@ import (
 	"time"
 )
 
-// wantsOCSP tells whether revocation is looked at: if the policy says so, or
-// leaves it open and there are responses to look at.
+// wantsOCSP tells whether revocation is looked at: unless the policy says no, or
+// permits that there are no responses.
 func (r *run) wantsOCSP() bool {
-	if r.policy.RequireOCSP != nil {
-		if !*r.policy.RequireOCSP {
-			r.unpin("ocsp")
-		}
-		return *r.policy.RequireOCSP
-	}
-	if r.responses == nil {
+	wants := r.policy.RequireOCSP == nil && (r.responses != nil || !r.policy.PermitUnpinned) ||
+		r.policy.RequireOCSP != nil && *r.policy.RequireOCSP
+	if !wants {
 		r.unpin("ocsp")
 	}
-	return r.responses != nil
+	return wants
 }
 
 // checkDeviceOCSP looks at all certificates between leaf and root: devices make

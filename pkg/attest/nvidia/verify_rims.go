@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// comparesRIMs tells whether golden measurements are compared: if the policy says
-// so, or leaves it open and there are RIMs to compare with.
+// comparesRIMs tells whether golden measurements are compared: unless the policy
+// says no, or permits that there are no RIMs.
 func (r *run) comparesRIMs() bool {
 	if r.policy.RequireRIMs != nil {
 		return *r.policy.RequireRIMs
 	}
-	return r.ids != nil
+	return r.ids != nil || !r.policy.PermitUnpinned
 }
 
 // checkRIMs verifies the RIMs that a device needs and compares its measurements.

@@ -14,7 +14,7 @@ import (
 )
 
 // allKeys is everything that can be left open for one Hopper GPU.
-const allKeys = "nonce architectures driver_versions vbios_versions modes gpu_count switch_count protected_pcie rims ocsp debug"
+const allKeys = "nonce architectures driver_versions vbios_versions modes gpu_count switch_count rims ocsp debug"
 
 func TestWhatIsLeftOpenIsListed(t *testing.T) {
 	off := false
@@ -24,7 +24,7 @@ func TestWhatIsLeftOpenIsListed(t *testing.T) {
 		open   string
 	}{
 		{"nothing", func(*lab) {}, ""},
-		{"no nonce", func(l *lab) { l.nonce = nil }, "nonce"},
+		{"no nonce", func(l *lab) { l.nonce, l.policy.PermitUnpinned = nil, true }, "nonce"},
 		{"no driver", func(l *lab) { l.policy.DriverVersions, l.policy.MinimumDriver = nil, "" }, "driver_versions"},
 		{"a minimum driver is a pin", func(l *lab) { l.policy.DriverVersions = nil }, ""},
 		{"no VBIOS", func(l *lab) { l.policy.VBIOSVersions = nil }, "vbios_versions"},
@@ -38,8 +38,8 @@ func TestWhatIsLeftOpenIsListed(t *testing.T) {
 		}, "rim_time"},
 		{"a signer that has not expired needs no leave", func(l *lab) { l.policy.RIMTime = nvidia.RIMTimeSignerExpired }, ""},
 		{"the zero policy compares RIMs and responses that were given", func(l *lab) {
-			l.policy, l.nonce = l.pki.Trust(nvidia.Policy{}), nil
-		}, "nonce architectures driver_versions vbios_versions modes gpu_count switch_count protected_pcie"},
+			l.policy = l.pki.Trust(nvidia.Policy{})
+		}, "architectures driver_versions vbios_versions modes gpu_count switch_count"},
 	} {
 		t.Run(tc.rule, func(t *testing.T) {
 			l := newLab(t)
@@ -56,19 +56,26 @@ func TestWhatIsLeftOpenIsListed(t *testing.T) {
 	t.Run("neither RIMs nor responses", func(t *testing.T) {
 		l := newLab(t)
 		e, _, _ := l.build()
-		verdict := newVerifier(t, l.pki.Config()).Verify(e, nil, nil, l.pki.Trust(nvidia.Policy{}), nil, l.at)
+		verdict := newVerifier(t, l.pki.Config()).Verify(e, nil, nil, l.pki.Trust(nvidia.Policy{PermitUnpinned: true}), nil, l.at)
 		if got := strings.Join(verdict.NotPinned, " "); got != allKeys || !verdict.Accepted {
 			t.Errorf("left open %q, want %q; %v", got, allKeys, verdict.Err())
 		}
 	})
 }
 
-func TestStrictPolicyWantsWhatWasNotGiven(t *testing.T) {
+func TestZeroPolicyWantsWhatWasNotGiven(t *testing.T) {
 	l := newLab(t)
-	e, _, _ := l.build()
-	verdict := newVerifier(t, l.pki.Config()).Verify(e, nil, nil, l.policy, l.nonce, l.at)
-	if got, want := failed(verdict), "gpu0_device_ocsp_response gpu0_driver_rim_found gpu0_vbios_rim_found"; got != want {
-		t.Errorf("failed %q, want %q", got, want)
+	e, rims, responses := l.build()
+	p := l.pki.Trust(nvidia.Policy{})
+	v := newVerifier(t, l.pki.Config())
+	if got, want := failed(v.Verify(e, nil, nil, p, l.nonce, l.at)), "gpu0_device_ocsp_response gpu0_driver_rim_found gpu0_vbios_rim_found"; got != want {
+		t.Errorf("without RIMs and responses: failed %q, want %q", got, want)
+	}
+	if got, want := failed(v.Verify(e, rims, responses, p, nil, l.at)), "nonce_given"; got != want {
+		t.Errorf("without a nonce: failed %q, want %q", got, want)
+	}
+	if got, want := failed(v.Verify(e, rims, responses, nvidia.Policy{}, l.nonce, l.at)), "gpu0_certificate_root gpu0_driver_rim_root gpu0_vbios_rim_root"; !strings.HasPrefix(got, "gpu0_certificate_root") {
+		t.Errorf("with roots of our own: failed %q, want %q", got, want)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/hex"
-	"encoding/pem"
 	"fmt"
 	"math/big"
 
@@ -109,13 +108,4 @@ func (d *Device) Evidence(spec ReportSpec) (nvidia.Device, error) {
 		return nvidia.Device{}, err
 	}
 	return nvidia.Device{Arch: d.Spec.Arch, Report: report, Chain: d.Chain()}, nil
-}
-
-// ChainPEM returns a chain in the PEM that drivers hand out.
-func ChainPEM(chain [][]byte) []byte {
-	var out []byte
-	for _, der := range chain {
-		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
-	}
-	return out
 }

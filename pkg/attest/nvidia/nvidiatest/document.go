@@ -1,30 +1,14 @@
 package nvidiatest
 
 import (
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 
 	"github.com/casemate-dev/casemate/pkg/attest/nvidia"
 )
 
-// SDKDocument writes devices as the attestation SDK does; see
-// [nvidia.ParseEvidence].
-func SDKDocument(devices []nvidia.Device) ([]byte, error) {
-	type entry struct {
-		Arch        nvidia.Architecture `json:"arch"`
-		Certificate []byte              `json:"certificate"`
-		Evidence    []byte              `json:"evidence"`
-		Nonce       string              `json:"nonce,omitempty"`
-	}
-	entries := make([]entry, len(devices))
-	for i, d := range devices {
-		entries[i] = entry{d.Arch, ChainPEM(d.Chain), d.Report, hex.EncodeToString(d.Stated.Nonce)}
-	}
-	return marshal(entries)
-}
-
-// SystemDocument writes GPUs and switches as one host's.
+// SystemDocument writes GPUs and switches as one host's, a form that
+// [nvidia.EncodeEvidence] does not write.
 func SystemDocument(devices []nvidia.Device) ([]byte, error) {
 	type blob struct {
 		B64 []byte `json:"py/b64"`
@@ -52,7 +36,7 @@ func SystemDocument(devices []nvidia.Device) ([]byte, error) {
 	}
 	for i, d := range devices {
 		uuid := fmt.Sprintf("%08x-0000-4000-8000-000000000000", i)
-		certs := []certificate{{ChainPEM(d.Chain)}}
+		certs := []certificate{{nvidia.ChainPEM(d.Chain)}}
 		if d.Arch.IsSwitch() {
 			doc.Switches = append(doc.Switches, nvswitch{"SWX-" + uuid, certs, blob{d.Report}})
 			continue
@@ -61,11 +45,7 @@ func SystemDocument(devices []nvidia.Device) ([]byte, error) {
 			"GPU-" + uuid, d.Stated.VBIOSVersion, d.Stated.DriverVersion, d.Arch, blob{d.Report}, chains{certs},
 		})
 	}
-	return marshal(doc)
-}
-
-func marshal(v any) ([]byte, error) {
-	b, err := json.Marshal(v)
+	b, err := json.Marshal(doc)
 	if err != nil {
 		return nil, fmt.Errorf("test document: %w", err)
 	}

@@ -23,7 +23,7 @@ func TestOneSeedMakesTheSameRootsAndDevices(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return pki, append(report, nvidiatest.ChainPEM(device.Chain())...)
+		return pki, append(report, nvidia.ChainPEM(device.Chain())...)
 	}
 	a, first := make("one seed of 16 bytes")
 	b, again := make("one seed of 16 bytes")

@@ -162,7 +162,7 @@ func signature(info string, value []byte, chain [][]byte) string {
 	b.WriteString(`<ds:Signature xmlns:ds="` + nsDSig + `">` + info)
 	b.WriteString(`<ds:SignatureValue>` + base64.StdEncoding.EncodeToString(value) + `</ds:SignatureValue><ds:KeyInfo><ds:X509Data>`)
 	for _, der := range chain {
-		lines := bytes.TrimPrefix(ChainPEM([][]byte{der}), []byte("-----BEGIN CERTIFICATE-----\n"))
+		lines := bytes.TrimPrefix(nvidia.ChainPEM([][]byte{der}), []byte("-----BEGIN CERTIFICATE-----\n"))
 		b.WriteString(`<ds:X509Certificate>` + strings.TrimSuffix(string(lines), "-----END CERTIFICATE-----\n") + `</ds:X509Certificate>`)
 	}
 	b.WriteString(`</ds:X509Data></ds:KeyInfo></ds:Signature>`)
