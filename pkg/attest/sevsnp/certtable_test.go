@@ -43,6 +43,11 @@ func TestTheCertificateTableOfAHostIsRead(t *testing.T) {
 	if ev := got.Evidence(report); !bytes.Equal(ev.VEK, signer.Vlek.Raw) {
 		t.Error("a VLEK's report didn't get the VLEK")
 	}
+	mixed := bytes.Clone(b) // the VCEK's GUID with its first three groups little-endian
+	copy(mixed[48:], []byte{0x8d, 0x75, 0xda, 0x63, 0x64, 0xe6, 0x64, 0x45})
+	if got, err := sevsnp.ParseCertTable(mixed); err != nil || !bytes.Equal(got.VCEK, signer.Vcek.Raw) {
+		t.Errorf("a mixed-endian GUID wasn't known, error %v", err)
+	}
 	if empty, err := sevsnp.ParseCertTable(nil); err != nil || empty.VCEK != nil {
 		t.Errorf("an empty table: %+v, error %v", empty, err)
 	}
