@@ -84,46 +84,39 @@ func (c Config) withDefaults() (Config, error) {
 			return c, fmt.Errorf("gateway config: listener %s is a %T, not a TCP listener", l.Addr(), l)
 		}
 	}
-	for _, d := range []struct {
-		field *time.Duration
-		value time.Duration
-		name  string
-	}{
-		{&c.HelloTimeout, 5 * time.Second, "hello timeout"},
-		{&c.DialTimeout, 3 * time.Second, "dial timeout"},
-		{&c.HoldTimeout, time.Minute, "hold timeout"},
-		{&c.IdleTimeout, time.Hour, "idle timeout"},
-		{&c.HalfTimeout, 5 * time.Minute, "half-closed timeout"},
-		{&c.SweepInterval, 5 * time.Second, "sweep interval"},
-		{&c.DrainTimeout, 30 * time.Second, "drain timeout"},
-		{&c.KeepAlive.Idle, 30 * time.Second, "keepalive idle"},
-		{&c.KeepAlive.Interval, 10 * time.Second, "keepalive interval"},
-		{&c.SourceBackoff.Initial, 200 * time.Millisecond, "source backoff"},
-		{&c.SourceBackoff.Max, 15 * time.Second, "longest source backoff"},
-	} {
-		if err := fill(d.field, d.value, d.name); err != nil {
-			return c, err
-		}
-	}
-	for _, n := range []struct {
-		field *int
-		value int
-		name  string
-	}{
-		{&c.MaxHeld, 4096, "held connections"},
-		{&c.MaxHeldRoute, 1024, "held connections of a route"},
-		{&c.MaxConnections, 50_000, "connections"},
-		{&c.MaxSource, 2048, "connections of a source"},
-		{&c.KeepAlive.Count, 3, "keepalive count"},
-	} {
-		if err := fill(n.field, n.value, n.name); err != nil {
-			return c, err
-		}
+	if err := errors.Join(c.fillTimes(), c.fillNumbers()); err != nil {
+		return c, err
 	}
 	if c.KeepAlive.Idle < time.Second || c.KeepAlive.Interval < time.Second {
 		return c, errors.New("gateway config: keepalive times are whole seconds")
 	}
 	return c.withParts(), nil
+}
+
+func (c *Config) fillTimes() error {
+	return errors.Join(
+		fill(&c.HelloTimeout, 5*time.Second, "hello timeout"),
+		fill(&c.DialTimeout, 3*time.Second, "dial timeout"),
+		fill(&c.HoldTimeout, time.Minute, "hold timeout"),
+		fill(&c.IdleTimeout, time.Hour, "idle timeout"),
+		fill(&c.HalfTimeout, 5*time.Minute, "half-closed timeout"),
+		fill(&c.SweepInterval, 5*time.Second, "sweep interval"),
+		fill(&c.DrainTimeout, 30*time.Second, "drain timeout"),
+		fill(&c.KeepAlive.Idle, 30*time.Second, "keepalive idle"),
+		fill(&c.KeepAlive.Interval, 10*time.Second, "keepalive interval"),
+		fill(&c.SourceBackoff.Initial, 200*time.Millisecond, "source backoff"),
+		fill(&c.SourceBackoff.Max, 15*time.Second, "longest source backoff"),
+	)
+}
+
+func (c *Config) fillNumbers() error {
+	return errors.Join(
+		fill(&c.MaxHeld, 4096, "held connections"),
+		fill(&c.MaxHeldRoute, 1024, "held connections of a route"),
+		fill(&c.MaxConnections, 50_000, "connections"),
+		fill(&c.MaxSource, 2048, "connections of a source"),
+		fill(&c.KeepAlive.Count, 3, "keepalive count"),
+	)
 }
 
 func (c Config) withParts() Config {
