@@ -3,7 +3,10 @@ package fake_test
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/tls"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -177,4 +180,13 @@ func TestContractInProcess(t *testing.T) {
 	enclavetest.Run(t, func(t *testing.T) enclavetest.Harness {
 		return harness(fake.Config{Dir: t.TempDir(), InProcess: inProcess}, nil)
 	})
+}
+
+func insecureClient(addr string) *http.Client {
+	return &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // evidence is tested elsewhere
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, addr)
+		},
+	}}
 }

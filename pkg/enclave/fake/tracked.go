@@ -71,8 +71,11 @@ func (t *tracked) await(now func() time.Time) (bool, error) {
 		return true, nil // the guest recorded it; a damaged record is shown as such
 	}
 	exit := enclave.Exit{Reason: enclave.ReasonDied, Text: how, Time: now()}
-	if t.killed != "" {
+	switch {
+	case t.killed != "":
 		exit.Reason, exit.Text = enclave.ReasonKilled, t.killed
+	case t.killer != nil: // pressed so early that no guest was there to hear it
+		exit.Reason, exit.Text = enclave.ReasonPoweredOff, "told to power off, "+how
 	}
 	return true, t.dir.WriteExit(exit)
 }
