@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -123,12 +124,20 @@ func p384(c *x509.Certificate) (*ecdsa.PublicKey, error) {
 	return key, nil
 }
 
-// chainDigest names a chain together with the certificates in it. DER says how
-// long it is, so that no two chains give the same bytes.
-func chainDigest(chain [][]byte) digest {
+// chainDigest names a chain together with the certificates in it and their bounds.
+func chainDigest(chain [][]byte) (digest, error) {
+	if len(chain) > maxChainLength {
+		return digest{}, fmt.Errorf("chain has %d certificates, more than %d", len(chain), maxChainLength)
+	}
 	h := sha256.New()
-	for _, der := range chain {
+	var size [4]byte
+	for i, der := range chain {
+		if len(der) > maxCertSize {
+			return digest{}, fmt.Errorf("certificate %d: %d bytes are more than %d", i, len(der), maxCertSize)
+		}
+		binary.BigEndian.PutUint32(size[:], uint32(len(der)))
+		h.Write(size[:])
 		h.Write(der)
 	}
-	return digest(h.Sum(nil))
+	return digest(h.Sum(nil)), nil
 }

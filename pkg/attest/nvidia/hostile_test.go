@@ -190,6 +190,9 @@ func TestHostileChains(t *testing.T) {
 		{"no root at the end", chain(func(_ *lab, c [][]byte) [][]byte { return c[:4] }), "gpu0_certificate_chain"},
 		{"a certificate too many", chain(func(_ *lab, c [][]byte) [][]byte { return append(c, c[4]) }), "gpu0_certificate_chain"},
 		{"certificates in another order", chain(func(_ *lab, c [][]byte) [][]byte { c[2], c[3] = c[3], c[2]; return c }), "gpu0_certificate_chain"},
+		{"two certificates run together", chain(func(_ *lab, c [][]byte) [][]byte {
+			return append([][]byte{append(bytes.Clone(c[0]), c[1]...)}, c[2:]...)
+		}), "gpu0_certificate_chain"},
 		{"bytes after a certificate", chain(func(_ *lab, c [][]byte) [][]byte { c[1] = append(bytes.Clone(c[1]), 0); return c }), "gpu0_certificate_chain"},
 		{"a leaf that has expired", func(l *lab) {
 			l.devices[0].device.EditLeaf = func(c *x509.Certificate) { c.NotAfter = l.at.Add(-time.Hour) }

@@ -48,7 +48,10 @@ func (r *run) checkIdentity(d *device) bool {
 
 // deviceChain verifies a chain, or takes the result from the cache.
 func (r *run) deviceChain(chain [][]byte) (*identity, error) {
-	key := chainDigest(chain)
+	key, err := chainDigest(chain)
+	if err != nil {
+		return nil, err
+	}
 	if id, ok := r.chains.get(key, r.at); ok {
 		return id, nil
 	}

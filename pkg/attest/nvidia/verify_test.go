@@ -164,6 +164,20 @@ func TestWhatIsCachedIsJudgedAnew(t *testing.T) {
 	}
 }
 
+func TestCachedChainIsKnownByItsCertificates(t *testing.T) {
+	l := newLab(t)
+	e, rims, responses := l.build()
+	v := newVerifier(t, l.pki.Config())
+	if err := v.Verify(e, rims, responses, l.policy, l.nonce, l.at).Err(); err != nil {
+		t.Fatal(err)
+	}
+	chain := e.Devices[0].Chain
+	e.Devices[0].Chain = append([][]byte{slices.Concat(chain[0], chain[1])}, chain[2:]...)
+	if got := failed(v.Verify(e, rims, responses, l.policy, l.nonce, l.at)); got != "gpu0_certificate_chain" {
+		t.Errorf("the same bytes in other bounds: failed %q, want gpu0_certificate_chain", got)
+	}
+}
+
 func TestOneVerifierServesSeveralGoroutines(t *testing.T) {
 	l := newLab(t).protected()
 	e, rims, responses := l.build()
