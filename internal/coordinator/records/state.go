@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/casemate-dev/casemate/internal/coordinator/engine"
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
@@ -47,9 +48,18 @@ func (r *Records) Load(ctx context.Context, k model.ContainerKey) (*Loaded, erro
 		}
 	}
 	if l.Route, err = load(ctx, r, l, Routes, RouteKey(c.Spec.Domain)); err != nil {
-		return nil, err
+		return nil, missing(k, err)
 	}
 	return l, r.loadReservations(ctx, l, k)
+}
+
+// missing keeps a part of a container that is not found from looking like a
+// container that is not found.
+func missing(k model.ContainerKey, err error) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("container %s is incomplete: %v", k, err)
+	}
+	return err
 }
 
 func (r *Records) loadUpdate(ctx context.Context, l *Loaded, k model.ContainerKey, id string) error {
@@ -59,7 +69,7 @@ func (r *Records) loadUpdate(ctx context.Context, l *Loaded, k model.ContainerKe
 	}
 	u, err := load(ctx, r, l, Updates, key)
 	if err != nil {
-		return err
+		return missing(k, err)
 	}
 	l.Update, l.UpdateRevision = u, l.was[key].revision
 	return nil
@@ -279,30 +289,22 @@ func (w *writer) events(c *model.Container, log []model.Event) error {
 func (w *writer) deletion(next engine.State, _ []model.Event) error {
 	k := next.Container.Key()
 	for key, s := range w.was {
+		if strings.HasPrefix(key, UpdatesOf(k)) {
+			// It went with the history.
+			continue
+		}
 		w.compares = append(w.compares, store.ModRevision(key, s.revision))
 		if key != RouteKey(next.Route.Domain) {
 			w.ops = append(w.ops, store.Delete(key))
 		}
 	}
 	w.ops = append(w.ops, store.Delete(uidKey(next.Container.UID)))
-	if next.Update != nil {
-		w.deleteOnce(updateKey(k, next.Update.Number))
-	}
 	op, err := Put(Routes, RouteKey(next.Route.Domain), *next.Route)
 	if err != nil {
 		return err
 	}
 	w.ops = append(w.ops, op)
 	return nil
-}
-
-func (w *writer) deleteOnce(key string) {
-	for _, op := range w.ops {
-		if op.Key == key {
-			return
-		}
-	}
-	w.ops = append(w.ops, store.Delete(key))
 }
 
 // put compares a record with what was read and writes it only if it differs.
