@@ -152,7 +152,7 @@ func (f *Fleet) AwaitFree(ctx context.Context, host, id string, after []string, 
 	for {
 		s.mu.Lock()
 		changed := s.changed
-		free := s.synced && s.facts != nil && gone(s, after) && offers(s, room)
+		free := s.synced && s.told && gone(s, after) && offers(s, room)
 		s.mu.Unlock()
 		if free {
 			return nil

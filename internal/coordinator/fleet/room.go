@@ -77,7 +77,7 @@ func (f *Fleet) planHost(name string, s *session) plan.Host {
 		MemoryMiB: int64(s.facts.GetMemoryMib().GetFree()),
 	}
 	h.Counts = ints(s.facts.GetGpuCounts())
-	promised := f.unclaimed(f.promises[name], s.enclaves)
+	promised := unclaimed(f.promises[name], s)
 	h.Free = h.Free.Minus(promised)
 	for _, n := range s.facts.GetGpuOffers() {
 		if int(n) <= h.Free.GPUs || n == 0 {
@@ -89,12 +89,15 @@ func (f *Fleet) planHost(name string, s *session) plan.Host {
 
 // unclaimed sums the promises that no claim stands for yet. A promise that takes
 // over another enclave's room counts only for what it needs beyond that, for as
-// long as the other is still there.
-func (f *Fleet) unclaimed(promises map[string]model.Reservation, enclaves map[string]*agentv1.Enclave) model.Room {
+// long as the other is still there. s.mu is held.
+func unclaimed(promises map[string]model.Reservation, s *session) model.Room {
 	var sum model.Room
-	claimed := func(id string) bool { return enclaves[id] != nil && enclaves[id].GetClaimed() }
+	holders := map[string]bool{}
+	for _, g := range s.facts.GetGpus() {
+		holders[g.GetEnclaveId()] = true
+	}
 	for id, r := range promises {
-		if claimed(id) {
+		if claimed(id, r, s, holders) {
 			continue
 		}
 		room := r.Room
@@ -104,6 +107,16 @@ func (f *Fleet) unclaimed(promises map[string]model.Reservation, enclaves map[st
 		sum = sum.Plus(room)
 	}
 	return sum
+}
+
+// claimed says whether the facts that room is counted by already show the claim
+// of an enclave. The word on enclaves comes by another stream and may be ahead of
+// the facts, or behind them; only an enclave without GPUs can't be told apart.
+func claimed(id string, r model.Reservation, s *session, holders map[string]bool) bool {
+	if r.Room.GPUs > 0 {
+		return holders[id]
+	}
+	return s.enclaves[id] != nil && s.enclaves[id].GetClaimed()
 }
 
 func beyond(a, b model.Room) model.Room {

@@ -41,8 +41,10 @@ type session struct {
 	text     string
 	facts    *agentv1.Host
 	enclaves map[string]*agentv1.Enclave
-	// synced: the enclaves are all there are.
+	// synced: the enclaves are all there are; told: the facts are from since the
+	// host was last lost. Neither is believed for anything new until both hold.
 	synced  bool
+	told    bool
 	seen    time.Time
 	changed chan struct{}
 	version int64
@@ -109,6 +111,7 @@ func (s *session) lost(err error) {
 			s.fleet.cfg.Log.Warn("host lost", "host", s.record.Name, "status", string(status), "error", err)
 		}
 		s.status, s.text, s.synced = status, clip(rpc.Text(err), maxText), false
+		s.told = false
 	})
 }
 
@@ -135,14 +138,14 @@ func (s *session) watchHost(ctx context.Context) error {
 			return fmt.Errorf("the agent reports %d GPUs, more than %d", len(h.GetGpus()), maxGPUs)
 		}
 		s.update(func() {
-			s.facts, s.seen = h, s.fleet.cfg.Now()
+			s.facts, s.told, s.seen = h, true, s.fleet.cfg.Now()
 			s.nowReady()
 		})
 	}
 }
 
 func (s *session) nowReady() {
-	if s.facts != nil && s.synced && s.status != Ready {
+	if s.told && s.synced && s.status != Ready {
 		s.status, s.text = Ready, ""
 		s.fleet.cfg.Log.Info("host ready", "host", s.record.Name, "gpus", len(s.facts.GetGpus()))
 	}
