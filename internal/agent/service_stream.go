@@ -1,0 +1,100 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"google.golang.org/grpc"
+
+	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
+	"github.com/casemate-dev/casemate/pkg/enclave"
+)
+
+// WatchEnclaves implements agentv1.EnclaveServiceServer. Changes of one enclave
+// that come faster than they are read are merged: the last one always arrives.
+func (s *enclaveService) WatchEnclaves(req *agentv1.WatchEnclavesRequest, stream grpc.ServerStreamingServer[agentv1.WatchEnclavesResponse]) error {
+	// A snapshot of what is not known yet would read as "nothing runs here".
+	if !s.a.isAdopted() {
+		return starting()
+	}
+	w, now := s.a.board.watch(req.GetId())
+	defer w.close()
+	out := newSender(stream.Context(), s.a.cfg.Times.Reader, stream.Send)
+	for _, e := range now {
+		if err := out.send(changed(e)); err != nil {
+			return err
+		}
+	}
+	synced := &agentv1.WatchEnclavesResponse{Event: &agentv1.WatchEnclavesResponse_Synced{Synced: &agentv1.EnclavesSynced{}}}
+	if err := out.send(synced); err != nil {
+		return err
+	}
+	for {
+		id, e, ok := w.take()
+		if ok {
+			m := changed(e)
+			if e == nil {
+				m = &agentv1.WatchEnclavesResponse{Event: &agentv1.WatchEnclavesResponse_DeletedId{DeletedId: id}}
+			}
+			if err := out.send(m); err != nil {
+				return err
+			}
+			continue
+		}
+		select {
+		case <-w.wake:
+		case <-s.a.stopping():
+			return shuttingDown()
+		case <-stream.Context().Done():
+			return stream.Context().Err()
+		}
+	}
+}
+
+func changed(e *agentv1.Enclave) *agentv1.WatchEnclavesResponse {
+	return &agentv1.WatchEnclavesResponse{Event: &agentv1.WatchEnclavesResponse_Changed{Changed: e}}
+}
+
+// consoleChunk is how much of a console log is sent at a time.
+const consoleChunk = 32 << 10
+
+// StreamConsole implements agentv1.EnclaveServiceServer.
+func (s *enclaveService) StreamConsole(req *agentv1.StreamConsoleRequest, stream grpc.ServerStreamingServer[agentv1.StreamConsoleResponse]) error {
+	if _, err := s.a.known(req.GetId()); err != nil {
+		return err
+	}
+	ctx := stream.Context()
+	r, err := s.a.cfg.Backend.Console(ctx, req.GetId(), enclave.ConsoleOptions{
+		Follow: req.GetFollow(), TailLines: int(req.GetTailLines()),
+	})
+	if errors.Is(err, enclave.ErrNotFound) {
+		return nil // it never booted: there is nothing to read
+	}
+	if err != nil {
+		return fmt.Errorf("open the console log of enclave %s: %w", req.GetId(), err)
+	}
+	err = copyConsole(r, stream)
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return errors.Join(err, r.Close())
+}
+
+func copyConsole(r io.Reader, stream grpc.ServerStreamingServer[agentv1.StreamConsoleResponse]) error {
+	for {
+		chunk := make([]byte, consoleChunk)
+		n, err := r.Read(chunk)
+		if n > 0 {
+			if err := stream.Send(&agentv1.StreamConsoleResponse{Chunk: chunk[:n]}); err != nil {
+				return err
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("read the console log: %w", err)
+		}
+	}
+}
