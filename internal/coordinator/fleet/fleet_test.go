@@ -175,7 +175,9 @@ func TestAwaitFreeWaitsForTheProof(t *testing.T) {
 		done := make(chan error, 1)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		go func() { done <- f.AwaitFree(ctx, "h1", "e2", []string{"e1"}, model.Room{GPUs: 8, CPUs: 4, MemoryMiB: 1024}) }()
+		go func() {
+			done <- f.AwaitFree(ctx, "h1", "e2", []string{"e1"}, model.Room{GPUs: 8, CPUs: 4, MemoryMiB: 1024})
+		}()
 		waits := func(why string) {
 			t.Helper()
 			synctest.Wait()
