@@ -90,41 +90,6 @@ func (b *Backend) Close() error {
 
 func (b *Backend) dirOf(id string) guestdir.Dir { return guestdir.Dir(filepath.Join(b.cfg.Dir, id)) }
 
-// adoptAll takes up what runs in the folder.
-func (b *Backend) adoptAll() error {
-	ids, err := b.ids()
-	if err != nil {
-		return err
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, id := range ids {
-		if err := b.adopt(id); err != nil {
-			b.cfg.Log.Warn("enclave not adopted", "enclave", id, "error", err)
-		}
-	}
-	return nil
-}
-
-// adopt takes up one enclave if its guest runs. The caller holds mu.
-func (b *Backend) adopt(id string) error {
-	dir := b.dirOf(id)
-	held, err := lockHeld(dir.Path(guestdir.LockFile))
-	if err != nil || !held {
-		return err
-	}
-	if err := b.files.Add(string(dir)); err != nil {
-		return fmt.Errorf("watch %s: %w", dir, err)
-	}
-	life, err := adopt(dir)
-	if err != nil {
-		return err
-	}
-	b.cfg.Log.Info("enclave adopted", "enclave", id)
-	b.track(id, life)
-	return nil
-}
-
 // track waits for the end of a guest. The caller holds mu.
 func (b *Backend) track(id string, l life) {
 	t := &tracked{id: id, dir: b.dirOf(id), life: l, done: make(chan struct{})}

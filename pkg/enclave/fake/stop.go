@@ -44,14 +44,7 @@ func (b *Backend) stopping(id string) (*tracked, error) {
 	if b.closed {
 		return nil, enclave.ErrClosed
 	}
-	if t := b.tracked[id]; t != nil {
-		return t, nil
-	}
-	running, err := b.runsLocked(id)
-	if err != nil || !running {
-		return nil, err
-	}
-	if err := b.adopt(id); err != nil {
+	if settled, err := b.adopt(id); !settled {
 		return nil, fmt.Errorf("stop enclave %s: %w", id, err)
 	}
 	return b.tracked[id], nil
