@@ -32,7 +32,7 @@ var certIDHashes = []struct {
 // OCSPSet holds OCSP responses. It may be used by several goroutines once it is
 // filled. The nil set stands for "no responses were given".
 type OCSPSet struct {
-	bySerial map[string][]ocspEntry
+	bySerial map[string][]ocspEntry // by the bytes of the serial number
 	n        int
 }
 
@@ -75,7 +75,7 @@ func (s *OCSPSet) Add(response []byte) error {
 	s.n++
 	for i := range parsed.Data.Responses {
 		single := &parsed.Data.Responses[i]
-		serial := single.ID.Serial.String()
+		serial := string(single.ID.Serial.Bytes())
 		s.bySerial[serial] = append(s.bySerial[serial], ocspEntry{parsed, single, digestOf(der)})
 	}
 	return nil
@@ -84,8 +84,9 @@ func (s *OCSPSet) Add(response []byte) error {
 // find returns the newest statement about a certificate that was made before at.
 func (s *OCSPSet) find(cert, issuer *x509.Certificate, at time.Time) (ocspEntry, bool) {
 	var best ocspEntry
-	for _, e := range s.bySerial[cert.SerialNumber.String()] {
-		if !names(e.single.ID, issuer) || e.single.ThisUpdate.After(at.Add(clockSkew)) {
+	for _, e := range s.bySerial[string(cert.SerialNumber.Bytes())] {
+		// The key leaves out the sign.
+		if e.single.ID.Serial.Cmp(cert.SerialNumber) != 0 || !names(e.single.ID, issuer) || e.single.ThisUpdate.After(at.Add(clockSkew)) {
 			continue
 		}
 		if best.single == nil || e.single.ThisUpdate.After(best.single.ThisUpdate) {
