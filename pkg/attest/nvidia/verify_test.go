@@ -164,6 +164,39 @@ func TestWhatIsCachedIsJudgedAnew(t *testing.T) {
 	}
 }
 
+// The attestation SDK writes GPUs by themselves. Those in protected PCIe mode are
+// only half of the picture.
+func TestProtectedGPUsByThemselves(t *testing.T) {
+	l := newLab(t).protected()
+	e, rims, responses := l.build()
+	gpus := nvidia.Evidence{Devices: e.Devices[:2]}
+	v := newVerifier(t, l.pki.Config())
+	for _, tc := range []struct {
+		rule     string
+		evidence nvidia.Evidence
+		policy   nvidia.Policy
+		failed   string
+		open     bool
+	}{
+		{"refused by the zero policy", gpus, nvidia.Policy{}, "topology_switches topology_gpus", false},
+		{"permitted and listed", gpus, nvidia.Policy{PermitUnpinned: true}, "", true},
+		{"the policy's word goes first", gpus, nvidia.Policy{PermitUnpinned: true, ProtectedPCIe: nvidia.ProtectedPCIeComplete}, "topology_switches topology_gpus", false},
+		{"not permitted of a whole host", nvidia.Evidence{Devices: e.Devices[:2], System: true}, nvidia.Policy{PermitUnpinned: true}, "topology_switches topology_gpus", false},
+		{"switches that are there are compared", nvidia.Evidence{Devices: e.Devices[:3]}, nvidia.Policy{PermitUnpinned: true}, "topology_switches", false},
+		{"complete as an array", nvidia.Evidence{Devices: e.Devices}, nvidia.Policy{}, "", false},
+	} {
+		t.Run(tc.rule, func(t *testing.T) {
+			verdict := v.Verify(tc.evidence, rims, responses, l.pki.Trust(tc.policy), l.nonce, l.at)
+			if got := failed(verdict); got != tc.failed {
+				t.Errorf("failed %q, want %q", got, tc.failed)
+			}
+			if got := slices.Contains(verdict.NotPinned, "protected_pcie"); got != tc.open {
+				t.Errorf("protected_pcie listed as open: %t, want %t", got, tc.open)
+			}
+		})
+	}
+}
+
 func TestCachedChainIsKnownByItsCertificates(t *testing.T) {
 	l := newLab(t)
 	e, rims, responses := l.build()
