@@ -1,0 +1,281 @@
+package cli
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/casemate-dev/casemate/pkg/attest"
+	"github.com/casemate-dev/casemate/pkg/attest/nvidia"
+	"github.com/casemate-dev/casemate/pkg/attest/policy"
+	"github.com/casemate-dev/casemate/pkg/attest/sevsnp"
+	"github.com/casemate-dev/casemate/pkg/attest/tdx"
+)
+
+// Bounds on the files of a verification, each above what the verifiers take: what
+// lies between is refused by a check's name.
+const (
+	maxAttestEvidence    = 4 << 20
+	maxAttestCertificate = 1 << 20
+	maxAttestCRL         = 4 << 20
+	maxAttestRoots       = 16
+)
+
+// attestVerify is one `attest verify`.
+type attestVerify struct {
+	*app
+	format, evidence, vcek, chain, crl string
+	collateral, rims, ocsp             string
+	nonce, atText, policyFile          string
+	roots                              []string
+
+	at     time.Time
+	policy *policy.Policy
+}
+
+// attestSpecial are the flags of one format or another, attestOf those of each.
+var (
+	attestSpecial = []string{"vcek", "chain", "crl", "root", "collateral", "rims", "ocsp", "nonce"}
+	attestOf      = map[string][]string{
+		string(attest.FormatSEVSNP): {"vcek", "chain", "crl", "root"},
+		string(attest.FormatTDX):    {"collateral", "root"},
+		string(attest.FormatNVIDIA): {"rims", "ocsp", "nonce", "root"},
+	}
+)
+
+func newAttestVerify(a *app) *cobra.Command {
+	v := &attestVerify{app: a}
+	c := &cobra.Command{
+		Use: "verify", Short: "Say whether evidence in a file is accepted, with every check", Args: cobra.NoArgs,
+		Long: `Say whether evidence in a file is accepted, offline, with every check by name.
+
+Without --policy nothing is pinned: signatures, chains, revocation, debug and, for
+TDX, the TCB are judged, and what was not compared is listed. In a policy, a key
+that is left out is not compared here either, and listed.
+
+Exit codes: 0 accepted; 1 refused; 2 arguments or files that can't be used.`,
+		Example: `  casemate attest verify --format sev-snp --evidence report.bin --vcek vcek.der
+  casemate attest verify --format tdx --evidence quote.bin --collateral ./pcs --policy policy.yaml -o json
+  casemate attest verify --format nvidia --evidence gpu.json --rims ./rims --ocsp ./ocsp --nonce 931d8d…`,
+		RunE: attestRun(v.run),
+	}
+	f := c.Flags()
+	f.StringVar(&v.format, "format", "", "sev-snp, tdx or nvidia")
+	f.StringVar(&v.evidence, "evidence", "", "the evidence: a raw report of 1184 bytes, a raw quote, or the GPUs' evidence in JSON")
+	f.StringVar(&v.vcek, "vcek", "", "sev-snp: the VCEK or VLEK certificate, DER or PEM")
+	f.StringVar(&v.chain, "chain", "", "sev-snp: the ASK or ASVK and ARK, PEM or DER (default those known here)")
+	f.StringVar(&v.crl, "crl", "", "sev-snp: the revocation list, DER or PEM")
+	f.StringArrayVar(&v.roots, "root", nil, "trust this root instead of the vendor's own (nvidia: beside them); DER or PEM, perhaps several in a file; repeatable")
+	f.StringVar(&v.collateral, "collateral", "", "tdx: a folder with tcb_info.json, qe_identity.json, pck.crl, root.crl")
+	f.StringVar(&v.rims, "rims", "", "nvidia: a folder with RIMs, ID.xml")
+	f.StringVar(&v.ocsp, "ocsp", "", "nvidia: a folder with OCSP responses, *.der, *.dat, *.ocsp or *.b64")
+	f.StringVar(&v.nonce, "nonce", "", "nvidia: the nonce that was asked with, 64 hex digits")
+	f.StringVar(&v.atText, "at", "", "judge at this time, RFC 3339 (default now)")
+	f.StringVar(&v.policyFile, "policy", "", "a policy file (docs/attestation.md)")
+	mustComplete(c, "format", cobra.FixedCompletions([]string{"sev-snp", "tdx", "nvidia"}, cobra.ShellCompDirectiveNoFileComp))
+	return c
+}
+
+func (v *attestVerify) run(cmd *cobra.Command) error {
+	if err := v.prepare(cmd); err != nil {
+		return err
+	}
+	evidence, err := v.attestFile("evidence", v.evidence, maxAttestEvidence)
+	if err != nil {
+		return err
+	}
+	judge := map[string]func([]byte) (*attest.Verdict, error){
+		string(attest.FormatSEVSNP): v.judgeSNP,
+		string(attest.FormatTDX):    v.judgeTDX,
+		string(attest.FormatNVIDIA): v.judgeNVIDIA,
+	}[v.format]
+	verdict, err := judge(evidence)
+	if err != nil {
+		return err
+	}
+	if err := v.showVerdict(verdict); err != nil {
+		return err
+	}
+	if !verdict.Accepted {
+		return told(ExitFailed, "the evidence is refused")
+	}
+	return nil
+}
+
+// prepare checks the flags and reads time and policy.
+func (v *attestVerify) prepare(cmd *cobra.Command) error {
+	allowed, ok := attestOf[v.format]
+	switch {
+	case !ok:
+		return usagef("--format is sev-snp, tdx or nvidia, not %q", v.format)
+	case v.evidence == "":
+		return usagef("--evidence names the file with the evidence; it is missing")
+	}
+	if err := attestOnly(cmd, v.format, attestSpecial, allowed); err != nil {
+		return err
+	}
+	v.at = v.env.Now()
+	if cmd.Flags().Changed("at") {
+		at, err := time.Parse(time.RFC3339, v.atText)
+		if err != nil {
+			return usagef("--at is a time like 2026-02-01T00:00:00Z: %w", err)
+		}
+		v.at = at
+	}
+	return v.readPolicy(cmd)
+}
+
+func (v *attestVerify) readPolicy(cmd *cobra.Command) error {
+	v.policy = policy.Look()
+	if !cmd.Flags().Changed("policy") {
+		return nil
+	}
+	text, err := v.attestFile("policy", v.policyFile, policy.MaxFileBytes)
+	if err != nil {
+		return err
+	}
+	p, err := policy.Parse(text)
+	if err != nil {
+		return usagef("--policy %s: %w", v.policyFile, err)
+	}
+	p.PermitUnpinned()
+	v.policy = p
+	return nil
+}
+
+func (v *attestVerify) judgeSNP(report []byte) (*attest.Verdict, error) {
+	p, err := v.policy.ForSEVSNP()
+	if err != nil {
+		return nil, err
+	}
+	ev := sevsnp.Evidence{Report: report}
+	for _, f := range []struct {
+		flag, path string
+		limit      int64
+		into       *[]byte
+	}{
+		{"vcek", v.vcek, maxAttestCertificate, &ev.VEK},
+		{"chain", v.chain, maxAttestCertificate, &ev.Chain},
+		{"crl", v.crl, maxAttestCRL, &ev.CRL},
+	} {
+		if *f.into, err = v.attestFile(f.flag, f.path, f.limit); err != nil {
+			return nil, err
+		}
+		if f.path != "" && len(*f.into) == 0 {
+			return nil, usagef("--%s: %s is empty", f.flag, f.path)
+		}
+	}
+	config := sevsnp.Config{CacheSize: -1}
+	if len(v.roots) > 0 {
+		ders, err := v.rootCertificates()
+		if err != nil {
+			return nil, err
+		}
+		if config.Roots, err = sevsnp.ParseRoots(attestPEM(ders)); err != nil {
+			return nil, usagef("--root: %w", err)
+		}
+	}
+	verifier, err := sevsnp.NewVerifier(config)
+	if err != nil {
+		return nil, usagef("--root: %w", err)
+	}
+	return verifier.Verify(ev, p, v.at), nil
+}
+
+// judgeTDX judges a quote under each root that is trusted: the one it leads to
+// gives the verdict.
+func (v *attestVerify) judgeTDX(quote []byte) (*attest.Verdict, error) {
+	p, err := v.policy.ForTDX()
+	if err != nil {
+		return nil, err
+	}
+	collateral, err := v.tdxCollateral()
+	if err != nil {
+		return nil, err
+	}
+	configs := []tdx.Config{{}}
+	if len(v.roots) > 0 {
+		if configs, err = v.tdxRoots(); err != nil {
+			return nil, err
+		}
+	}
+	var out *attest.Verdict
+	for _, c := range configs {
+		verifier, err := tdx.NewVerifier(c)
+		if err != nil {
+			return nil, usagef("--root: %w", err)
+		}
+		verdict := verifier.Verify(tdx.Evidence{Quote: quote}, collateral, p, v.at)
+		if out == nil || verdict.Accepted || attestPassed(verdict, "pck_chain") && !out.Accepted {
+			out = verdict
+		}
+	}
+	return out, nil
+}
+
+func attestPassed(v *attest.Verdict, check string) bool {
+	for _, c := range v.Checks {
+		if c.Name == check {
+			return c.OK
+		}
+	}
+	return false
+}
+
+func (v *attestVerify) judgeNVIDIA(document []byte) (*attest.Verdict, error) {
+	p, err := v.policy.ForNVIDIA()
+	if err != nil {
+		return nil, err
+	}
+	nonce, err := v.readNonce()
+	if err != nil {
+		return nil, err
+	}
+	rims, ocsp, garbage, err := v.nvidiaFolders()
+	if err != nil {
+		return nil, err
+	}
+	verifier, err := v.nvidiaVerifier()
+	if err != nil {
+		return nil, err
+	}
+	evidence, err := nvidia.ParseEvidence(document)
+	if err != nil {
+		verdict := attest.NewVerdict(attest.FormatNVIDIA, v.at)
+		verdict.Fail("document_format", "%v", err)
+		return verdict, nil
+	}
+	verdict := verifier.Verify(evidence, rims, ocsp, p, nonce, v.at)
+	for _, g := range garbage {
+		verdict.Fail("ocsp_format", "%v", g)
+	}
+	return verdict, nil
+}
+
+// readNonce reads --nonce; the zero-length text is no nonce but a slip.
+func (v *attestVerify) readNonce() ([]byte, error) {
+	if v.nonce == "" {
+		return nil, nil
+	}
+	nonce, err := hex.DecodeString(strings.TrimPrefix(v.nonce, "0x"))
+	if err != nil || len(nonce) != 32 {
+		return nil, usagef("--nonce is 64 hex digits (32 bytes), not %.80q", v.nonce)
+	}
+	return nonce, nil
+}
+
+// showVerdict prints a verdict: for programs as it is, for people as a table.
+func (a *app) showVerdict(v *attest.Verdict) error {
+	if !a.machine() {
+		return write(a.env.Out, verdictTable(v, a.view(a.env.OutTerminal).Style))
+	}
+	data, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode the verdict: %w", err)
+	}
+	return a.structured(data)
+}

@@ -1,0 +1,19 @@
+// Package policy is the one policy for all kinds of evidence: a YAML file, or a
+// Go value, with a section for each vendor.
+//
+//	sev_snp:
+//	  measurement: [ddc52245…]
+//	  host_data: any
+//	  report_data: any
+//	tdx:
+//	  mr_td: 3f4a…
+//	nvidia:
+//	  minimum_driver: 550.90.07
+//	collateral:
+//	  allow_stale: 72h
+//
+// It is strict by default: a section that is left out accepts nothing of that
+// vendor's evidence, and within a section a measurement or binding that is left
+// out accepts nothing either; whoever means any value says so. Only a command that
+// looks at evidence, and shows what was not compared, calls [Policy.PermitUnpinned].
+package policy
