@@ -16,6 +16,7 @@ var groups = []func(*app) *cobra.Command{
 	newHost,
 	newRoute,
 	newConfig,
+	newAttest,
 	newCompletion,
 	newVersion,
 }
