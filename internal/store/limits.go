@@ -46,7 +46,7 @@ func CheckPrefix(prefix string) error {
 }
 
 func printable(s string) bool {
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		if s[i] >= utf8.RuneSelf {
 			return utf8.ValidString(s) && strings.IndexFunc(s, unprintable) < 0
 		}

@@ -3,6 +3,7 @@ package gpu
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"testing"
 	"time"
@@ -113,10 +114,7 @@ func TestCardsThatAreNotSoundSayWhy(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			mine := map[string]slot{}
-			for bdf, s := range slots {
-				mine[bdf] = s
-			}
+			mine := maps.Clone(slots)
 			if test.change != nil {
 				test.change(mine)
 			}

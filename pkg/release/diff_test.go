@@ -72,7 +72,7 @@ func TestDiffSeesEveryKey(t *testing.T) {
 	for _, change := range Diff(Side{Config: bare}, Side{Config: full}) {
 		seen[strings.SplitN(strings.TrimPrefix(change.Path, "containers[app]."), "[", 2)[0]] = true
 	}
-	for _, key := range strings.Fields("cvm-version cvm-digest cpus memory gpus models volumes networks inbound-ports " +
+	for key := range strings.FieldsSeq("cvm-version cvm-digest cpus memory gpus models volumes networks inbound-ports " +
 		"image registry entrypoint command working_dir user env secrets tmpfs cap_add ports shm_size pids_limit read_only " +
 		"restart stop_signal stop_timeout healthcheck shim.paths shim.origins shim.tls-mode shim.authenticated " +
 		"shim.authenticated-endpoints shim.rate-limit shim.rate-burst") {

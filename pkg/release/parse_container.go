@@ -3,6 +3,7 @@ package release
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"strconv"
 	"strings"
@@ -44,9 +45,7 @@ func (p *parser) container(v value, c *Container) {
 	for _, section := range []keys{
 		identityKeys(c), environmentKeys(c), confinementKeys(c), storageKeys(c), lifeKeys(c), containerVintages(),
 	} {
-		for key, read := range section {
-			known[key] = read
-		}
+		maps.Copy(known, section)
 	}
 	v.object(known)
 	v.require("name", "image")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,7 +19,7 @@ import (
 func openFull(t *testing.T, pages int, cfg Config) *Store {
 	t.Helper()
 	defer func(was []string) { writerPragmas = was }(writerPragmas)
-	writerPragmas = append(writerPragmas[:len(writerPragmas):len(writerPragmas)], fmt.Sprintf("max_page_count(%d)", pages))
+	writerPragmas = append(slices.Clip(writerPragmas), fmt.Sprintf("max_page_count(%d)", pages))
 	return mustOpen(t, cfg)
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -150,7 +151,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 func TestMigrationsRunInOrderAndOnce(t *testing.T) {
 	path := closedStore(t)
 	defer func(was []migration) { migrations = was }(migrations)
-	migrations = append(migrations[:len(migrations):len(migrations)],
+	migrations = append(slices.Clip(migrations),
 		migration{name: "one", sql: `CREATE TABLE extra (n INTEGER) STRICT; INSERT INTO extra VALUES (1)`},
 		migration{name: "two", sql: `UPDATE extra SET n = n + 1`})
 	for range 2 {

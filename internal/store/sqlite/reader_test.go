@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -29,7 +30,9 @@ func TestQueriesSeek(t *testing.T) {
 			}
 			plan = append(plan, detail)
 		}
-		_ = rows.Close()
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			t.Fatal(err)
+		}
 		if got := strings.Join(plan, "; "); !strings.Contains(got, want) || strings.Contains(got, "B-TREE") {
 			t.Errorf("%s\n\tis planned as %s\n\twant %s", query, got, want)
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Object identifiers of a PCK certificate's SGX extension, from "Intel SGX PCK
@@ -90,7 +91,7 @@ func (x *PCKExtensions) set(id int, v asn1.RawValue) error {
 }
 
 func (x *PCKExtensions) setTCB(der []byte) error {
-	items, err := sgxItems(der, append(oidSGX[:len(oidSGX):len(oidSGX)], sgxTCB))
+	items, err := sgxItems(der, append(slices.Clip(oidSGX), sgxTCB))
 	if err != nil {
 		return err
 	}

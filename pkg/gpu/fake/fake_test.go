@@ -70,7 +70,7 @@ func TestIdentitiesAreDistinctAndStable(t *testing.T) {
 			seen[g.UUID] = true
 		}
 	}
-	if snapshot(t, a).GPUs[0].UUID != snapshot(t, a).GPUs[0].UUID {
+	if before, now := snapshot(t, a), snapshot(t, a); before.GPUs[0].UUID != now.GPUs[0].UUID {
 		t.Error("a card changes its UUID")
 	}
 }

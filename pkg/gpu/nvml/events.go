@@ -35,7 +35,7 @@ func (l *Library) WaitXid(timeout time.Duration) (gpu.NVMLXid, bool, error) {
 	case ret == nvml.ERROR_TIMEOUT:
 		return gpu.NVMLXid{}, false, nil
 	case ret != nvml.SUCCESS:
-		l.set.Free()
+		_ = l.set.Free() // what failed is told, and the set is gone either way
 		l.set = nil
 		return gpu.NVMLXid{}, false, failed("wait for Xids", ret)
 	case data.EventType != nvml.EventTypeXidCriticalError:
@@ -70,7 +70,7 @@ func (l *Library) subscribe() error {
 		}
 	}
 	if registered == 0 {
-		set.Free()
+		_ = set.Free() // nothing is registered in it
 		return errNoEvents
 	}
 	l.set = set

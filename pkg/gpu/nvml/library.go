@@ -73,7 +73,7 @@ func (l *Library) load() error {
 	}
 	for _, name := range requiredSymbols {
 		if err := l.api.Extensions().LookupSymbol(name); err != nil {
-			l.api.Shutdown()
+			_ = l.api.Shutdown() // nothing was used of it yet
 			return fmt.Errorf("%w: the library is too old: %w", gpu.ErrNoNVML, err)
 		}
 	}

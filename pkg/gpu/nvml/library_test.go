@@ -132,7 +132,7 @@ func TestFunctionsThatAnOldDriverLacksAreNotCalled(t *testing.T) {
 
 func TestNothingIsCalledAfterAFailedInitAndTheNextCallTriesAgain(t *testing.T) {
 	ready := on()
-	init := nvml.Return(nvml.ERROR_LIBRARY_NOT_FOUND)
+	init := nvml.ERROR_LIBRARY_NOT_FOUND
 	bare := &mock.Interface{InitFunc: func() nvml.Return { return init }}
 	l := over(bare)
 	if _, err := l.Devices(); !errors.Is(err, gpu.ErrNoNVML) {

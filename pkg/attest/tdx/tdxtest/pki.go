@@ -59,7 +59,7 @@ func CA(c *x509.Certificate) {
 	c.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
 }
 
-// End: see [CA].
+// End makes the certificate one that signs no others; see [CA].
 func End(c *x509.Certificate) {
 	c.KeyUsage = x509.KeyUsageDigitalSignature | x509.KeyUsageContentCommitment
 }
