@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -49,7 +50,7 @@ func newVersion(a *app) *cobra.Command {
 }
 
 // names asks for completions; what goes wrong is silence, not a broken prompt.
-func names[T any](ctx context.Context, list func(context.Context) ([]T, error), name func(T) string) ([]cobra.Completion, cobra.ShellCompDirective) {
+func names[T any](ctx context.Context, word string, list func(context.Context) ([]T, error), name func(T) string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if ctx == nil {
 		ctx = context.Background()
 	}
@@ -62,7 +63,7 @@ func names[T any](ctx context.Context, list func(context.Context) ([]T, error), 
 	seen := map[string]bool{"": true}
 	var out []cobra.Completion
 	for _, item := range items {
-		if n := view.Name(name(item)); !seen[n] {
+		if n := view.Name(name(item)); !seen[n] && strings.HasPrefix(n, word) {
 			seen[n] = true
 			out = append(out, n)
 		}
@@ -70,11 +71,11 @@ func names[T any](ctx context.Context, list func(context.Context) ([]T, error), 
 	return out, cobra.ShellCompDirectiveNoFileComp
 }
 
-func (a *app) completeContainer(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+func (a *app) completeContainer(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return names(cmd.Context(), a.listContainers, (*cv1.Container).GetName)
+	return names(cmd.Context(), word, a.listContainers, (*cv1.Container).GetName)
 }
 
 // completeContainerUpdate completes a container and then one of its updates.
@@ -82,25 +83,25 @@ func (a *app) completeContainerUpdate(cmd *cobra.Command, args []string, word st
 	if len(args) != 1 {
 		return a.completeContainer(cmd, args, word)
 	}
-	return names(cmd.Context(), func(ctx context.Context) ([]*cv1.Update, error) {
+	return names(cmd.Context(), word, func(ctx context.Context) ([]*cv1.Update, error) {
 		return a.listUpdates(ctx, args[0])
 	}, (*cv1.Update).GetId)
 }
 
 // completeTags completes the tags that a container has run.
-func (a *app) completeTags(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+func (a *app) completeTags(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if len(args) == 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return names(cmd.Context(), func(ctx context.Context) ([]*cv1.Revision, error) {
+	return names(cmd.Context(), word, func(ctx context.Context) ([]*cv1.Revision, error) {
 		return a.listRevisions(ctx, args[0])
 	}, (*cv1.Revision).GetTag)
 }
 
-func (a *app) completeHosts(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	return names(cmd.Context(), a.listHosts, (*cv1.Host).GetName)
+func (a *app) completeHosts(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return names(cmd.Context(), word, a.listHosts, (*cv1.Host).GetName)
 }
 
-func (a *app) completeSecrets(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	return names(cmd.Context(), a.listSecrets, (*cv1.Secret).GetName)
+func (a *app) completeSecrets(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return names(cmd.Context(), word, a.listSecrets, (*cv1.Secret).GetName)
 }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -54,11 +53,7 @@ func (a *app) checkConfigs(names []string) (release.Report, error) {
 
 func (a *app) report(report release.Report) error {
 	if a.machine() {
-		data, err := json.Marshal(map[string]any{"items": reported(report)})
-		if err != nil {
-			return fmt.Errorf("encode the report: %w", err)
-		}
-		return a.structured(data)
+		return a.items(reported(report))
 	}
 	var b strings.Builder
 	for line := range strings.Lines(report.String()) {

@@ -114,7 +114,7 @@ func (a *app) explain(err error, code int) string {
 	reason := rpc.Reason(err)
 	lines := strings.Split(rpc.Text(err), "\n")
 	for i := range lines {
-		lines[i] = terminal.Clean(lines[i])
+		lines[i] = strings.TrimSpace(terminal.Clean(lines[i]))
 	}
 	text := strings.Join(lines, "\n  ")
 	if reason != "" {
@@ -123,8 +123,8 @@ func (a *app) explain(err error, code int) string {
 	switch {
 	case code == ExitUnreachable:
 		text = "the coordinator at " + a.address() + " can't be reached: " + text + "\n  next: see that it runs, or name another with --coordinator"
-	case code == ExitUsage:
-		text += "\n  next: casemate --help"
+	case !a.running:
+		text += "\n  usage: " + a.cmd.UseLine() + "\n  next: " + a.cmd.CommandPath() + " --help"
 	case code == ExitInterrupted:
 		text = "interrupted"
 	case hints[reason] != "":
@@ -138,7 +138,7 @@ var hints = map[string]string{
 	"DOWNTIME_REQUIRED":    "accept it with --allow-downtime, or free GPUs: casemate host list",
 	"NO_CAPACITY":          "see what is free: casemate host list",
 	"CAPACITY_LOST":        "see what is free: casemate host list",
-	"UPDATE_IN_PROGRESS":   "see it with casemate container update status, or take its place with --supersede",
+	"UPDATE_IN_PROGRESS":   "see it with casemate container update status NAME, or take its place with --supersede",
 	"ETAG_MISMATCH":        "look again, then repeat",
 	"CONFLICT":             "look again, then repeat",
 	"ALREADY_SWITCHED":     "go back with casemate container relaunch NAME --tag OLDER",

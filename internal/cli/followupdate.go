@@ -21,6 +21,8 @@ type goal struct {
 	cancelled bool
 	// accepted: a candidate that waits has been accepted and will go on.
 	accepted bool
+	// shown is the state that is on the screen already; may be nil.
+	shown *cv1.Update
 }
 
 // ended says whether there is no more to follow.
@@ -51,8 +53,7 @@ func hint(v view.View, u *cv1.Update) string {
 	return ""
 }
 
-// outcome is an error unless the update went as it should. What went wrong is on
-// stdout as a result; programs are told on stderr too.
+// outcome is an error unless the update went as it should.
 func outcome(u *cv1.Update, g goal) error {
 	switch u.GetStatus() {
 	case cv1.UpdateStatus_UPDATE_STATUS_FAILED:
@@ -109,7 +110,7 @@ func (a *app) watchUpdate(ctx context.Context, u *cv1.Update, g goal) (*cv1.Upda
 	if err != nil {
 		return u, err
 	}
-	show, stop := a.shower()
+	show, stop := a.shower(g.shown)
 	last := u
 	seen := false
 	states := make(chan *cv1.Update)
@@ -193,13 +194,13 @@ type shower interface {
 
 // shower returns a redrawn view for a terminal and plain lines for anything
 // else, and what ends it.
-func (a *app) shower() (shower, func()) {
+func (a *app) shower(shown *cv1.Update) (shower, func()) {
 	w, isTerminal := a.progress()
 	if isTerminal && a.env.Getenv("TERM") != "dumb" {
 		p := &picture{app: a, screen: terminal.NewScreen(w, a.env.Size)}
 		return p, p.screen.Leave
 	}
-	return &lines{app: a, out: w}, func() {}
+	return &lines{app: a, out: w, last: shown}, func() {}
 }
 
 // picture redraws.

@@ -64,11 +64,18 @@ func results[M proto.Message](a *app, list []M, text func(view.View, []M) string
 		}
 		items = append(items, data)
 	}
-	data, err := json.Marshal(map[string]any{"items": items})
-	if err != nil {
+	return a.items(items)
+}
+
+// items prints a list for programs.
+func (a *app) items(list any) error {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(map[string]any{"items": list}); err != nil {
 		return fmt.Errorf("encode the list: %w", err)
 	}
-	return a.structured(data)
+	return a.structured(b.Bytes())
 }
 
 // encode gives a message as proto JSON with every field.
@@ -91,15 +98,15 @@ func (a *app) structured(data []byte) error {
 		return write(a.env.Out, text)
 	}
 	var b bytes.Buffer
-	if err := json.Indent(&b, data, "", "  "); err != nil {
+	if err := json.Indent(&b, bytes.TrimSpace(data), "", "  "); err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}
 	return write(a.env.Out, escaped(b.String())+"\n")
 }
 
-// escaped writes control characters and format characters that JSON allows in
-// texts as \u: they would reach a terminal as they are. Outside of texts there
-// are none but line ends.
+// escaped writes control characters and format characters that JSON and YAML
+// allow in quoted texts as \u: they would reach a terminal as they are. Outside
+// of such texts there are none but line ends.
 func escaped(text string) string {
 	var b bytes.Buffer
 	for _, r := range text {
@@ -126,7 +133,7 @@ func asYAML(data []byte) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("encode: %w", err)
 	}
-	return string(out), nil
+	return escaped(string(out)), nil
 }
 
 // block turns the flow style of JSON into that of YAML. Texts keep their quotes

@@ -78,7 +78,7 @@ func (a *app) begun(ctx context.Context, g goFlags, u *cv1.Update) error {
 	}
 	if g.noWait {
 		return a.result(u, func(v view.View) string {
-			return fmt.Sprintf("%s has begun; follow it with casemate container update status %s --follow\n", view.Name(u.GetId()), view.Name(u.GetContainer()))
+			return fmt.Sprintf("%s is under way; follow it with casemate container update status %s --follow\n", view.Name(u.GetId()), view.Name(u.GetContainer()))
 		})
 	}
 	return a.followUpdate(ctx, u, goal{})

@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"context"
+	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,6 +31,8 @@ type app struct {
 	// running is set once flags and arguments are known to be good: what fails
 	// before is a fault of usage.
 	running bool
+	// cmd is the command that ran, or was to.
+	cmd *cobra.Command
 }
 
 // globals are the flags of every command.
@@ -45,7 +48,8 @@ func Run(ctx context.Context, args []string, env Env) int {
 	a := &app{env: env}
 	root := a.root()
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
+	a.cmd = cmd
 	a.close()
 	return a.finish(err)
 }
@@ -63,7 +67,7 @@ following by Ctrl-C (what was begun goes on).`,
 		SilenceUsage:  true,
 		Version:       a.env.Version,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			if err := a.checkGlobals(); err != nil {
+			if err := errors.Join(cmd.ValidateFlagGroups(), a.checkGlobals()); err != nil {
 				return err
 			}
 			a.running = true
@@ -121,7 +125,7 @@ func asGroup(c *cobra.Command) {
 		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 			text = ": did you mean " + near[0] + "?"
 		}
-		return usagef("%s has no command %q%s", cmd.CommandPath(), args[0], text)
+		return usagef("%s has no command %q%s; see %s --help", cmd.CommandPath(), args[0], text, cmd.CommandPath())
 	}
 }
 

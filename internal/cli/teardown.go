@@ -46,7 +46,7 @@ func (a *app) stop(ctx context.Context, name string, g goFlags) error {
 			return err
 		}
 	}
-	r, err := call(ctx, a, l.containers.StopContainer, &cv1.StopContainerRequest{Org: l.org, Name: name, RequestId: a.env.NewID()})
+	r, err := call(ctx, a, l.containers.StopContainer, &cv1.StopContainerRequest{Org: l.org, Name: same(checked, name), RequestId: a.env.NewID()})
 	if err != nil {
 		return err
 	}
@@ -99,7 +99,7 @@ func (a *app) remove(ctx context.Context, name string, g goFlags) error {
 			return err
 		}
 	}
-	r, err := call(ctx, a, l.containers.DeleteContainer, &cv1.DeleteContainerRequest{Org: l.org, Name: name, RequestId: a.env.NewID()})
+	r, err := call(ctx, a, l.containers.DeleteContainer, &cv1.DeleteContainerRequest{Org: l.org, Name: same(checked, name), RequestId: a.env.NewID()})
 	if err != nil {
 		return err
 	}
@@ -109,6 +109,12 @@ func (a *app) remove(ctx context.Context, name string, g goFlags) error {
 		}
 		return true, failedf("%s is %s instead of going", c.GetName(), view.ContainerStatus(c.GetStatus()))
 	})
+}
+
+// same names exactly the container that was looked at: by its uid, so that one
+// that took its name meanwhile is not meant.
+func same(looked interface{ GetContainer() *cv1.Container }, name string) string {
+	return first(looked.GetContainer().GetUid(), name)
 }
 
 // goes follows a container that stops or is deleted, until over says so or it is

@@ -115,7 +115,7 @@ func (a *app) accept(ctx context.Context, args []string, noWait bool) error {
 	if noWait {
 		return a.result(r.GetUpdate(), func(v view.View) string { return view.Name(u.GetId()) + " is accepted\n" })
 	}
-	return a.followUpdate(ctx, r.GetUpdate(), goal{accepted: true})
+	return a.followUpdate(ctx, r.GetUpdate(), goal{accepted: true, shown: u})
 }
 
 func newUpdateCancel(a *app) *cobra.Command {

@@ -41,8 +41,8 @@ type Watch[M any] struct {
 	Token func(*M) string
 	// Take gets every message. It ends the watch by returning true or an error.
 	Take func(*M) (bool, error)
-	// Fresh is called when the watch begins again with a snapshot, because the
-	// history after the token is gone. May be nil.
+	// Fresh is called before the watch begins with a snapshot: at first, and again
+	// when the history after the token is gone. May be nil.
 	Fresh func()
 	// Broken is called when a stream broke, before the next attempt. May be nil.
 	Broken func(error)
@@ -51,24 +51,22 @@ type Watch[M any] struct {
 // Run reads the watch until Take ends it, ctx ends, the coordinator refuses it, or
 // nothing was heard for Limits.GiveUp.
 func Run[M any](ctx context.Context, l Limits, w Watch[M]) error {
-	token, wait, heard := "", l.First, time.Now()
+	token, wait, silent := "", l.First, time.Now()
 	for {
-		before := token
-		done, err := w.stream(ctx, &token)
+		heard, done, err := w.stream(ctx, &token)
 		switch {
-		case done || ctx.Err() != nil:
-			return errors.Join(err, ctx.Err())
-		case rpc.Code(err) == codes.OutOfRange && before != "":
+		case done:
+			return err
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case rpc.Code(err) == codes.OutOfRange && token != "":
 			token = ""
-			if w.Fresh != nil {
-				w.Fresh()
-			}
 		case !broken(err):
 			return err
 		}
-		if token != before {
-			wait, heard = l.First, time.Now()
-		} else if time.Since(heard) > l.GiveUp {
+		if heard {
+			wait, silent = l.First, time.Now()
+		} else if time.Since(silent) > l.GiveUp {
 			return &LostError{err}
 		}
 		if w.Broken != nil {
@@ -81,22 +79,27 @@ func Run[M any](ctx context.Context, l Limits, w Watch[M]) error {
 	}
 }
 
-// stream reads one stream to its end and says whether Take ended the watch.
-func (w Watch[M]) stream(ctx context.Context, token *string) (bool, error) {
+// stream reads one stream to its end. It says whether anything was heard and
+// whether Take ended the watch.
+func (w Watch[M]) stream(ctx context.Context, token *string) (heard, done bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if *token == "" && w.Fresh != nil {
+		w.Fresh()
+	}
 	s, err := w.Open(ctx, *token)
 	if err != nil {
-		return false, fmt.Errorf("watch: %w", err)
+		return false, false, fmt.Errorf("watch: %w", err)
 	}
 	for {
 		m, err := s.Recv()
 		if err != nil {
-			return false, fmt.Errorf("watch: %w", err)
+			return heard, false, fmt.Errorf("watch: %w", err)
 		}
+		heard = true
 		done, err := w.Take(m)
 		if done || err != nil {
-			return true, err
+			return true, true, err
 		}
 		if t := w.Token(m); t != "" {
 			*token = t

@@ -110,7 +110,8 @@ func (v View) AcceptHint(u *cv1.Update) string {
 	return fmt.Sprintf("%s waits to be accepted: casemate container update accept %s %s\nor discard it: casemate container update cancel %s", id, name, id, name)
 }
 
-// End is how an update ended, or that it waits for a person, in one line.
+// End is how an update ended, or that it waits for a person, in one line. Why it
+// failed or was cancelled is an error's to say.
 func (v View) End(u *cv1.Update) string {
 	text := clean(u.GetId()) + " " + v.UpdateStatus(u) + " after " + Took(v.elapsed(u))
 	switch u.GetStatus() {
@@ -118,9 +119,6 @@ func (v View) End(u *cv1.Update) string {
 		return text + ": " + clean(u.GetContainer()) + " serves " + tag(u.GetToTag(), u.GetToRevision()) + " on host " + clean(u.GetHost())
 	case cv1.UpdateStatus_UPDATE_STATUS_READY:
 		return text + ": " + tag(u.GetToTag(), u.GetToRevision()) + " is healthy on host " + clean(u.GetHost())
-	}
-	if w := why(u.GetReason(), u.GetText()); w != "" {
-		text += ": " + w
 	}
 	return text
 }
