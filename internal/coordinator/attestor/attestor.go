@@ -104,7 +104,7 @@ func (a *Attestor) judge(raw []byte, nonce, key [32]byte, revision model.Revisio
 		Nonce: nonce, TLSKeyDigest: key,
 		ConfigDigest:   sha256.Sum256(revision.Config),
 		PlatformDigest: evidence.PlatformDigest(spec.GetPlatform()),
-		Measurements:   []string{simulated.MeasurementHex(spec)},
+		Measurements:   spec.GetExpectedMeasurements(),
 		AllowSimulated: a.cfg.Policy.AllowSimulated,
 		AllowDebug:     a.cfg.Policy.AllowDebug && revision.Debug,
 	}, now)

@@ -351,3 +351,19 @@ func TestResumeRepeatsTheEffectsOfTheStep(t *testing.T) {
 		}
 	}
 }
+
+func TestFailedHealthChecksFailTheUpdateAtOnce(t *testing.T) {
+	w := deployed(t)
+	w.mute["Observe"] = true
+	w.begin(model.BlueGreen, "v2", 2, model.UpdateOptions{})
+	w.settle()
+	ref := w.state.Update.New
+	w.queue = append(w.queue, Observed{model.Observation{
+		Enclave: ref.ID, Host: ref.Host, State: model.EnclaveStarting, Reason: "HEALTH_CHECK_FAILED", Text: "app is unhealthy",
+	}})
+	w.settle()
+	w.want(model.UpdateFailed, model.Running, "c1-r1-1")
+	if w.state.Update.Reason != "HEALTH_CHECK_FAILED" {
+		t.Errorf("reason %s, want that of the health check", w.state.Update.Reason)
+	}
+}

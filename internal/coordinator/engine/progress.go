@@ -185,6 +185,8 @@ func (t *transition) candidate(o model.Observation) {
 		// Not created yet: the agent can't know of it.
 	case o.Ended():
 		t.fail(endedFailure(o))
+	case u.Step == model.StepHealth && o.HealthFailed():
+		t.fail(&Failure{Reason: o.Reason, Text: o.Text})
 	case u.Step == model.StepBoot && o.Guest():
 		t.enter(model.StepAttest)
 		t.candidateHealthy()

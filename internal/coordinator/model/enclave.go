@@ -53,3 +53,15 @@ func (o Observation) Guest() bool {
 	}
 	return false
 }
+
+// healthCheckFailed is the agent's reason for an enclave whose containers failed
+// the config's own health checks: more often, and for longer, than the config
+// allows for a start.
+const healthCheckFailed = "HEALTH_CHECK_FAILED"
+
+// HealthFailed says whether the config's own health checks have given up on a
+// start. It may still come to health, but by the config's word it should not be
+// waited for.
+func (o Observation) HealthFailed() bool {
+	return o.State == EnclaveStarting && o.Reason == healthCheckFailed
+}

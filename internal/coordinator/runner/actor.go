@@ -110,7 +110,7 @@ func (r *Runner) post(k model.ContainerKey, ev engine.Event) {
 			err = r.final(k, ev, err)
 			r.setFailing(a, err)
 			return struct{}{}, err
-		}, backoff.WithBackOff(storeBackoff()), backoff.WithMaxElapsedTime(0))
+		}, backoff.WithBackOff(r.cfg.Backoff()), backoff.WithMaxElapsedTime(0))
 		if err != nil && ctx.Err() == nil {
 			r.cfg.Log.Error("event dropped", "container", k.String(), "error", err)
 		}
@@ -131,12 +131,6 @@ func (r *Runner) failing(k model.ContainerKey) error {
 		return a.failing
 	}
 	return nil
-}
-
-func storeBackoff() backoff.BackOff {
-	b := backoff.NewExponentialBackOff()
-	b.InitialInterval, b.MaxInterval = 50*time.Millisecond, 5*time.Second
-	return b
 }
 
 // final sorts the errors of committing an event: nil and refusals end it, faults

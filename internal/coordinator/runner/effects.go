@@ -75,14 +75,18 @@ func (r *Runner) await(ctx context.Context, k model.ContainerKey, e engine.Effec
 
 // retry calls f until it succeeds, fails for good, or ctx ends.
 func (r *Runner) retry(ctx context.Context, what string, f func() error) error {
-	b := backoff.NewExponentialBackOff()
-	b.InitialInterval, b.MaxInterval = 100*time.Millisecond, 5*time.Second
 	_, err := backoff.Retry(ctx, func() (struct{}, error) { return struct{}{}, f() },
-		backoff.WithBackOff(b), backoff.WithMaxElapsedTime(0),
+		backoff.WithBackOff(r.cfg.Backoff()), backoff.WithMaxElapsedTime(0),
 		backoff.WithNotify(func(err error, next time.Duration) {
 			r.cfg.Log.Warn("trying again", "what", what, "error", err, "in", next.String())
 		}))
 	return err
+}
+
+func defaultBackoff() backoff.BackOff {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval, b.MaxInterval = 100*time.Millisecond, 5*time.Second
+	return b
 }
 
 // onAgent calls an agent with the enclave's spec until it answers.

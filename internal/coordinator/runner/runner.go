@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
+
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
 	"github.com/casemate-dev/casemate/internal/coordinator/engine"
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
@@ -68,6 +70,9 @@ type Config struct {
 	// SecretsKey is the public key that secrets are signed with, 32 bytes.
 	SecretsKey []byte
 	Now        func() time.Time
+	// Backoff makes the times between tries of a call; nil for 0.1 to 5 seconds,
+	// with chance in them so that not everybody comes back at once.
+	Backoff func() backoff.BackOff
 }
 
 // Runner drives the containers. One goroutine at a time works on a container.
@@ -87,6 +92,9 @@ func New(cfg Config) (*Runner, error) {
 	if cfg.Log == nil || cfg.Records == nil || cfg.Agents == nil || cfg.Gateways == nil ||
 		cfg.Attestor == nil || cfg.DNS == nil || cfg.Replanner == nil || cfg.Permanent == nil || cfg.Now == nil {
 		return nil, errors.New("runner: every part of Config is required")
+	}
+	if cfg.Backoff == nil {
+		cfg.Backoff = defaultBackoff
 	}
 	return &Runner{cfg: cfg, actors: map[model.ContainerKey]*actor{}}, nil
 }

@@ -8,6 +8,7 @@ import (
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
 	"github.com/casemate-dev/casemate/internal/coordinator/engine"
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
+	"github.com/casemate-dev/casemate/pkg/attest/simulated"
 )
 
 // spec builds what an enclave runs from records that don't change, so that it is
@@ -21,7 +22,7 @@ func (r *Runner) spec(ctx context.Context, k model.ContainerKey, s engine.State,
 	if err != nil {
 		return nil, rev, err
 	}
-	return &agentv1.EnclaveSpec{
+	spec := &agentv1.EnclaveSpec{
 		Org: k.Org, Container: k.Name, ContainerUid: s.Container.UID,
 		Revision: rev.Number, Profile: profile, CvmVersion: rev.CVMVersion,
 		Cpus: uint32(rev.Room.CPUs), MemoryMib: uint64(rev.Room.MemoryMiB), Gpus: uint32(rev.Room.GPUs),
@@ -37,5 +38,11 @@ func (r *Runner) spec(ctx context.Context, k model.ContainerKey, s engine.State,
 			Debug:      rev.Debug,
 			SshKeys:    rev.SSHKeys,
 		},
-	}, rev, nil
+	}
+	if profile == agentv1.CvmProfile_CVM_PROFILE_NONE {
+		// Without a TEE nothing is measured; what a simulated launch states can be
+		// told beforehand.
+		spec.ExpectedMeasurements = append(slices.Clone(rev.Measurements), simulated.MeasurementHex(spec))
+	}
+	return spec, rev, nil
 }

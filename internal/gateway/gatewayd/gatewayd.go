@@ -94,6 +94,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, ready func()) (retEr
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
 		return fmt.Errorf("make the state folder: %w", err)
 	}
+	gateway.TuneRuntime()
 	routes, err := gateway.OpenRoutes(gateway.RoutesConfig{
 		Path: filepath.Join(cfg.StateDir, "routes.json"), ClusterID: cfg.ClusterID, Logger: log,
 	})

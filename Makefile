@@ -1,0 +1,85 @@
+# Everything a fresh Debian machine with Go and git needs; each target does its
+# own set-up. KEEP=1 leaves the demo running.
+SHELL := /bin/bash
+GO ?= go
+BIN := bin
+TOOLS := .cache/tools
+VECTORS := $(abspath ../shared/vectors)
+CONFIGS := $(abspath ../shared/configs)
+# go-nvml's own C code uses names that its headers call deprecated.
+export CGO_CFLAGS := -O2 -g -Wno-deprecated-declarations
+ifneq ($(wildcard $(VECTORS)),)
+export CASEMATE_VECTORS := $(VECTORS)
+endif
+ifneq ($(wildcard $(CONFIGS)),)
+export CASEMATE_CONFIGS := $(CONFIGS)
+endif
+COMMANDS := agent coordinator gateway guest casemate
+TEST_TIMEOUT ?= 15m
+
+.PHONY: all build demo test test-fast generate check-generated lint fmt bench soak fuzz clean apt
+
+all: build
+
+build:
+	@mkdir -p $(BIN)
+	@for c in $(COMMANDS); do \
+		name=casemate-$$c; [ $$c = casemate ] && name=casemate; \
+		CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/$$name ./cmd/$$c || exit 1; \
+	done
+
+demo: build
+	@$(BIN)/casemate dev demo $(if $(KEEP),--keep)
+
+# A C compiler is needed for the race detector and for go-nvml.
+apt:
+	@command -v gcc >/dev/null || { \
+		echo "installing gcc"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq gcc libc6-dev >/dev/null; }
+
+test: apt build $(TOOLS)/grpcurl
+	CASEMATE_BIN=$(abspath $(BIN)) CASEMATE_GRPCURL=$(abspath $(TOOLS))/grpcurl \
+		$(GO) test -race -timeout $(TEST_TIMEOUT) ./...
+
+test-fast: build $(TOOLS)/grpcurl
+	CASEMATE_BIN=$(abspath $(BIN)) CASEMATE_GRPCURL=$(abspath $(TOOLS))/grpcurl \
+		$(GO) test -short -timeout $(TEST_TIMEOUT) ./...
+
+$(TOOLS)/buf: tools/go.mod tools/go.sum
+	@mkdir -p $(TOOLS)
+	cd tools && CGO_ENABLED=0 $(GO) build -o ../$(TOOLS)/ github.com/bufbuild/buf/cmd/buf \
+		google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc
+	@touch $@
+
+$(TOOLS)/grpcurl: tools/grpcurl/go.mod tools/grpcurl/go.sum
+	@mkdir -p $(TOOLS)
+	cd tools/grpcurl && CGO_ENABLED=0 $(GO) build -o ../../$(TOOLS)/ github.com/fullstorydev/grpcurl/cmd/grpcurl
+	@touch $@
+
+$(TOOLS)/golangci-lint: tools/lint/go.mod tools/lint/go.sum
+	@mkdir -p $(TOOLS)
+	cd tools/lint && CGO_ENABLED=0 $(GO) build -o ../../$(TOOLS)/ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	@touch $@
+
+generate: $(TOOLS)/buf
+	rm -rf gen
+	$(TOOLS)/buf generate
+
+# Generated code is committed; it must be what the protos say.
+check-generated: generate
+	@git diff --exit-code -- gen || { echo "gen/ is stale: run make generate and commit"; exit 1; }
+	@test -z "$$(git status --porcelain -- gen)" || { echo "gen/ has new files: commit them"; exit 1; }
+
+lint: $(TOOLS)/buf $(TOOLS)/golangci-lint
+	$(TOOLS)/buf lint
+	$(TOOLS)/buf format --diff --exit-code proto
+	@bad=$$(git ls-files '*.go' | grep -v '^gen/' | xargs gofmt -l); test -z "$$bad" || { echo "gofmt would change: $$bad"; exit 1; }
+	$(GO) vet ./...
+	$(TOOLS)/golangci-lint run
+
+fmt:
+	gofmt -w $$(git ls-files '*.go' | grep -v '^gen/')
+	$(TOOLS)/buf format -w proto
+
+clean:
+	rm -rf $(BIN) .cache

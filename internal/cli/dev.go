@@ -1,0 +1,141 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/casemate-dev/casemate/internal/dev"
+)
+
+// devFlags are those of the dev commands.
+type devFlags struct {
+	dir, bin string
+	hosts    []string
+	gateways int
+	keep     bool
+}
+
+func newDev(a *app) *cobra.Command {
+	var f devFlags
+	up := &cobra.Command{
+		Use: "up", Short: "Run a fleet of fake hosts until Ctrl-C", Args: cobra.NoArgs,
+		Example: "  casemate dev up --host 8xH200 --host 1xH100",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.devUp(cmd.Context(), f)
+		},
+	}
+	demo := &cobra.Command{
+		Use: "demo", Short: "Deploy and update sample containers under client load, and measure", Args: cobra.NoArgs,
+		Example: "  casemate dev demo --keep",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.devDemo(cmd.Context(), f)
+		},
+	}
+	for _, c := range []*cobra.Command{up, demo} {
+		c.Flags().StringVar(&f.dir, "dir", "", "folder for state, logs and sockets (default a new one below the temporary folder, removed at the end)")
+		c.Flags().StringVar(&f.bin, "bin", "", "folder with the daemons' binaries (default this program's)")
+		c.Flags().StringArrayVar(&f.hosts, "host", []string{"8xH200", "8xH200"}, "a fake host by its preset; repeat for more")
+		c.Flags().IntVar(&f.gateways, "gateways", 1, "how many gateways run")
+	}
+	demo.Flags().BoolVar(&f.keep, "keep", false, "leave the fleet running afterwards, until Ctrl-C")
+	return group("dev", "Run a whole fleet on this machine, with fake GPUs and simulated enclaves", nil, up, demo)
+}
+
+// devStart starts a fleet; the returned function stops it and removes what need
+// not be kept.
+func (a *app) devStart(ctx context.Context, f devFlags) (*dev.Fleet, func() error, error) {
+	temporary := f.dir == ""
+	if temporary {
+		dir, err := os.MkdirTemp("", "casemate-")
+		if err != nil {
+			return nil, nil, fmt.Errorf("make a temporary folder: %w", err)
+		}
+		f.dir = dir
+	}
+	if f.bin == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, nil, fmt.Errorf("find the daemons beside this program: %w: give --bin", err)
+		}
+		f.bin = filepath.Dir(self)
+	}
+	fleet, err := dev.Start(ctx, dev.Options{
+		Dir: f.dir, Bin: f.bin, Hosts: f.hosts, Gateways: f.gateways, Limits: []string{"drain: 3s", "stop: 10s"},
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	stop := func() error {
+		err := fleet.Stop(context.WithoutCancel(ctx))
+		if temporary && err == nil {
+			err = os.RemoveAll(f.dir)
+		}
+		return err
+	}
+	return fleet, stop, nil
+}
+
+func (a *app) devUp(ctx context.Context, f devFlags) (retErr error) {
+	fleet, stop, err := a.devStart(ctx, f)
+	if err != nil {
+		return err
+	}
+	defer func() { retErr = errors.Join(retErr, stop()) }()
+	if err := dev.WriteSamples(filepath.Join(fleet.Dir, "repos")); err != nil {
+		return err
+	}
+	a.devHints(fleet)
+	<-ctx.Done()
+	return nil
+}
+
+func (a *app) devDemo(ctx context.Context, f devFlags) (retErr error) {
+	fleet, stop, err := a.devStart(ctx, f)
+	if err != nil {
+		return err
+	}
+	keep := false
+	defer func() {
+		if retErr != nil {
+			// The logs are wanted now: stop the processes, and leave the folder.
+			retErr = errors.Join(retErr, fleet.Stop(context.WithoutCancel(ctx)))
+			return
+		}
+		if keep {
+			<-ctx.Done()
+		}
+		retErr = stop()
+	}()
+	if err := dev.RunDemo(ctx, fleet, a.env.Out); err != nil {
+		return err
+	}
+	if f.keep {
+		keep = true
+		a.devHints(fleet)
+	}
+	return nil
+}
+
+// devHints prints what to try.
+func (a *app) devHints(f *dev.Fleet) {
+	_, port, _ := strings.Cut(f.GatewayAddr, ":")
+	fmt.Fprintf(a.env.Out, `
+The fleet runs until Ctrl-C. Its logs and state are in %s. Try:
+
+  export CASEMATE_COORDINATOR=%s
+  casemate host list
+  casemate container create shop --repo %s --tag v1.0.0
+  casemate container relaunch shop --tag v1.1.0
+  curl -k --connect-to ::127.0.0.1:%s https://shop.default.%s/
+  grpcurl -plaintext -unix %s list
+  grpcurl -plaintext -d '{"org":"default"}' %s casemate.coordinator.v1.ContainerService/ListContainers
+  grpcurl -plaintext -unix %s casemate.agent.v1.HostService/GetHost
+`, f.Dir, f.Socket(), filepath.Join(f.Dir, "repos", "web"), port, dev.BaseDomain,
+		strings.TrimPrefix(f.Socket(), "unix://"), f.TCP, strings.TrimPrefix(f.AgentSocket(0), "unix://"))
+}

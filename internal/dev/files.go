@@ -1,0 +1,132 @@
+package dev
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/casemate-dev/casemate/internal/coordinator/vault"
+)
+
+// maxSocketPath is what a socket's address holds on Linux, less the terminator.
+const maxSocketPath = 107
+
+// write makes the folder and the configuration of every process.
+func (f *Fleet) write() error {
+	if n := len(filepath.Join(f.Dir, "a99.sock")); n > maxSocketPath {
+		return fmt.Errorf("folder %s is too long for a socket: choose a shorter one", f.Dir)
+	}
+	for _, c := range []string{"agent", "coordinator", "gateway", "guest"} {
+		if _, err := os.Stat(f.Binary(c)); err != nil {
+			return fmt.Errorf("%w: build the daemons with `make build`", err)
+		}
+	}
+	if err := os.MkdirAll(f.Dir, 0o700); err != nil {
+		return fmt.Errorf("make %s: %w", f.Dir, err)
+	}
+	if err := f.writeKey(); err != nil {
+		return err
+	}
+	for n, preset := range f.Hosts {
+		if err := f.writeAgent(n, preset); err != nil {
+			return err
+		}
+	}
+	if err := f.writeCoordinator(); err != nil {
+		return err
+	}
+	for n := range f.Gateways {
+		if err := f.writeGateway(n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *Fleet) put(name, text string) error {
+	if err := os.WriteFile(f.file(name), []byte(text), 0o600); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}
+
+// writeKey keeps the key of a fleet that was started in this folder before.
+func (f *Fleet) writeKey() error {
+	if _, err := os.Stat(f.file("secrets.key")); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return f.put("secrets.key", string(vault.NewKey()))
+}
+
+func (f *Fleet) writeAgent(n int, preset string) error {
+	if err := f.put(fmt.Sprintf("host-%d.yaml", n+1), fmt.Sprintf("version: 1\nname: %s\npreset: %s\nmode_switch: {duration: 100ms}\n", HostName(n), preset)); err != nil {
+		return err
+	}
+	return f.put(fmt.Sprintf("agent-%d.yaml", n+1), fmt.Sprintf(`name: %s
+state_dir: %s
+listen:
+  local: %s
+profile: none
+backend:
+  kind: fake
+  fake:
+    guest: %s
+    dir: %s
+    host_file: %s
+capacity:
+  cpus: 256
+  memory_mib: 4194304
+gpu:
+  switch_modes: true
+allow_insecure: [simulated, debug]
+`, HostName(n), f.file(fmt.Sprintf("agent-%d", n+1)), f.AgentSocket(n), f.Binary("guest"),
+		f.file(fmt.Sprintf("enclaves-%d", n+1)), f.file(fmt.Sprintf("host-%d.yaml", n+1))))
+}
+
+func (f *Fleet) writeCoordinator() error {
+	tcp, err := freeAddr()
+	if err != nil {
+		return err
+	}
+	f.TCP = tcp
+	limits := ""
+	if len(f.Limits) > 0 {
+		limits = "limits:\n  " + strings.Join(f.Limits, "\n  ") + "\n"
+	}
+	return f.put("coordinator.yaml", fmt.Sprintf(`state_dir: %s
+listen:
+  local: %s
+  tcp: %s
+base_domain: %s
+secrets_key: %s
+policy:
+  profiles: [none]
+  allow_insecure: [simulated, debug]
+git:
+  local_paths: true
+%s`, f.file("coordinator"), f.Socket(), tcp, BaseDomain, f.file("secrets.key"), limits))
+}
+
+func (f *Fleet) writeGateway(n int) error {
+	listen, err := freeAddr()
+	if err != nil {
+		return err
+	}
+	admin, err := freeAddr()
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		f.GatewayAddr = listen
+	}
+	f.GatewayAddrs, f.AdminAddrs = append(f.GatewayAddrs, listen), append(f.AdminAddrs, admin)
+	return f.put(fmt.Sprintf("gateway-%d.yaml", n+1), fmt.Sprintf(`name: gateway-%d
+coordinator: %s
+state_dir: %s
+listen: [%q]
+admin: %s
+drain_timeout: 2s
+`, n+1, f.Socket(), f.file(fmt.Sprintf("gateway-%d", n+1)), listen, admin))
+}
