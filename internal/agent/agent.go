@@ -88,7 +88,7 @@ func New(cfg Config) (_ *Agent, err error) {
 
 // open reads the state folder, which the ledger's lock has made ours.
 func (a *Agent) open() error {
-	store, all, damaged, err := records.Open(filepath.Join(a.cfg.StateDir, enclavesDir), nil)
+	store, all, damaged, err := records.Open(filepath.Join(a.cfg.StateDir, enclavesDir), a.cfg.Disk)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
 	"github.com/casemate-dev/casemate/internal/agent/ledger"
+	"github.com/casemate-dev/casemate/internal/atomicfile"
 	"github.com/casemate-dev/casemate/pkg/attest"
 	"github.com/casemate-dev/casemate/pkg/enclave"
 	"github.com/casemate-dev/casemate/pkg/enclave/guestapi"
@@ -46,6 +47,8 @@ type Config struct {
 	Verifiers map[attest.Format]Verifier
 	// Dial returns a client of a guest; nil means guestclient.
 	Dial func(endpoint string) (Guest, error)
+	// Disk is what the enclaves' records are written to; nil means the real one.
+	Disk atomicfile.FS
 	// Log gets what an operator should know.
 	Log *slog.Logger
 	// Now is the clock.

@@ -72,7 +72,7 @@ func existing(e *agentv1.Enclave, digest string) (*agentv1.Enclave, error) {
 // without a claim would boot something that holds nothing.
 func (a *Agent) begin(ctx context.Context, rec records.Record) (*agentv1.Enclave, error) {
 	choice := a.chooser(ctx, rec.Spec)
-	claim, err := a.ledger.Claim(ctx, request(rec, choice.choose))
+	claim, err := a.claim(ctx, rec, choice)
 	if err != nil {
 		return nil, fmt.Errorf("claim: %w", err)
 	}
@@ -95,6 +95,20 @@ func (a *Agent) begin(ctx context.Context, rec records.Record) (*agentv1.Enclave
 	a.watchOver(m)
 	wake(a.changed)
 	return e, nil
+}
+
+// claim claims what an enclave without a record needs. A claim that is there
+// already was left behind by a record that could not be written: it is made anew,
+// since nobody knows any more which mode its cards were to be in.
+func (a *Agent) claim(ctx context.Context, rec records.Record, c *choice) (ledger.Claim, error) {
+	claim, err := a.ledger.Claim(ctx, request(rec, c.choose))
+	if err != nil || c.asked {
+		return claim, err
+	}
+	if err := a.ledger.Release(ctx, rec.ID); err != nil {
+		return claim, err
+	}
+	return a.ledger.Claim(ctx, request(rec, c.choose))
 }
 
 func request(rec records.Record, choose func(gpu.Held, map[gpu.BDF]string) ([]gpu.BDF, []gpu.BDF, error)) ledger.Request {
@@ -126,7 +140,9 @@ type choice struct {
 	ctx  context.Context // of the one call that it serves
 	a    *Agent
 	spec *agentv1.EnclaveSpec
-	got  gpu.Allocation
+	// asked says whether a choice was asked for, got what it was.
+	asked bool
+	got   gpu.Allocation
 }
 
 func (a *Agent) chooser(ctx context.Context, spec *agentv1.EnclaveSpec) *choice {
@@ -136,6 +152,7 @@ func (a *Agent) chooser(ctx context.Context, spec *agentv1.EnclaveSpec) *choice 
 // choose is a ledger.Request's Choose. It looks at the cards while no other claim
 // can be made, so that their mode is the one they are in.
 func (c *choice) choose(held gpu.Held, quarantined map[gpu.BDF]string) (gpus, switches []gpu.BDF, err error) {
+	c.asked = true
 	if c.spec.GetGpus() == 0 {
 		return nil, nil, nil
 	}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -64,7 +65,15 @@ func (s *enclaveService) StreamConsole(req *agentv1.StreamConsoleRequest, stream
 	if _, err := s.a.known(req.GetId()); err != nil {
 		return err
 	}
-	ctx := stream.Context()
+	ctx, cancel := context.WithCancel(stream.Context())
+	defer cancel()
+	go func() {
+		defer cancel()
+		select {
+		case <-s.a.stopping():
+		case <-ctx.Done():
+		}
+	}()
 	r, err := s.a.cfg.Backend.Console(ctx, req.GetId(), enclave.ConsoleOptions{
 		Follow: req.GetFollow(), TailLines: int(req.GetTailLines()),
 	})
@@ -75,8 +84,11 @@ func (s *enclaveService) StreamConsole(req *agentv1.StreamConsoleRequest, stream
 		return fmt.Errorf("open the console log of enclave %s: %w", req.GetId(), err)
 	}
 	err = copyConsole(r, stream)
-	if ctx.Err() != nil {
-		err = ctx.Err()
+	switch {
+	case stream.Context().Err() != nil:
+		err = stream.Context().Err()
+	case ctx.Err() != nil:
+		err = shuttingDown()
 	}
 	return errors.Join(err, r.Close())
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
 	"github.com/casemate-dev/casemate/internal/agent"
 	"github.com/casemate-dev/casemate/internal/daemon"
 	"github.com/casemate-dev/casemate/internal/rpc"
@@ -38,7 +39,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, ready func()) (err e
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.agent.Run(ctx) })
 	g.Go(func() error { return server.Run(ctx) })
-	g.Go(func() error { return announce(ctx, p.agent, ready) })
+	g.Go(func() error { return announce(ctx, p.agent, server, ready) })
 	return g.Wait()
 }
 
@@ -47,16 +48,24 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, ready func()) (err e
 const readyAfter = 20 * time.Second
 
 // announce calls ready when the agent has adopted what runs, or could not for a
-// while.
-func announce(ctx context.Context, a *agent.Agent, ready func()) error {
+// while, and marks the enclaves' service as healthy once it has.
+func announce(ctx context.Context, a *agent.Agent, server *rpc.Server, ready func()) error {
+	server.SetHealth(agentv1.EnclaveService_ServiceDesc.ServiceName, false)
 	timer := time.NewTimer(readyAfter)
 	defer timer.Stop()
 	select {
 	case <-a.Adopted():
-	case <-timer.C:
 	case <-ctx.Done():
 		return nil
+	case <-timer.C:
+		ready()
+		select {
+		case <-a.Adopted():
+		case <-ctx.Done():
+			return nil
+		}
 	}
+	server.SetHealth(agentv1.EnclaveService_ServiceDesc.ServiceName, true)
 	ready()
 	return nil
 }
