@@ -70,6 +70,7 @@ func outcome(u *cv1.Update, g goal) error {
 	return nil
 }
 
+// ended is the error of an update that ended badly.
 func ended(u *cv1.Update) error {
 	reason := u.GetReason()
 	text := u.GetText()
@@ -79,9 +80,13 @@ func ended(u *cv1.Update) error {
 	if reason != "" {
 		text += " [" + reason + "]"
 	}
-	return failedf("update %s %s: %s\n  next: casemate container update status %s, casemate container logs %s",
-		u.GetId(), map[bool]string{true: "failed", false: "was cancelled"}[u.GetStatus() == cv1.UpdateStatus_UPDATE_STATUS_FAILED],
-		text, u.GetContainer(), u.GetContainer())
+	how, next := "failed", "casemate container update status "+u.GetContainer()
+	if u.GetStatus() == cv1.UpdateStatus_UPDATE_STATUS_CANCELLED {
+		how = "was cancelled"
+	} else if u.GetCandidate() != "" {
+		next += ", casemate container logs " + u.GetContainer() + " --enclave " + u.GetCandidate()
+	}
+	return failedf("update %s %s: %s\n  next: %s", u.GetId(), how, text, next)
 }
 
 // leftAlone says that the update goes on without us.

@@ -35,8 +35,10 @@ type world struct {
 	env   Env
 	out   bytes.Buffer
 	err   bytes.Buffer
-	vars  map[string]string
-	dial  []string
+	// seen is what a person sees of both, in order.
+	seen strings.Builder
+	vars map[string]string
+	dial []string
 }
 
 // newWorld serves the fleet in memory, through the chain of the real server, so
@@ -60,7 +62,7 @@ func newWorld(t *testing.T, f *fleet) *world {
 	w := &world{fleet: f, vars: map[string]string{}}
 	ids := 0
 	w.env = Env{
-		In: strings.NewReader(""), Out: &w.out, Err: &w.err,
+		In: strings.NewReader(""), Out: io.MultiWriter(&w.out, &seer{to: &w.seen}), Err: io.MultiWriter(&w.err, &seer{to: &w.seen, mark: stderrMark}),
 		Size:         func() (int, int) { return 100, 60 },
 		ReadPassword: func() ([]byte, error) { return nil, io.EOF },
 		Getenv:       func(k string) string { return w.vars[k] },
@@ -97,12 +99,33 @@ func (w *world) run(t *testing.T, args ...string) int {
 // transcript is what a person sees of a command.
 func (w *world) transcript(args []string, code int) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "$ casemate %s\n%s", strings.Join(args, " "), &w.out)
-	if w.err.Len() > 0 {
-		fmt.Fprintf(&b, "--- stderr\n%s", &w.err)
+	fmt.Fprintf(&b, "$ casemate %s\n%s", strings.Join(args, " "), w.seen.String())
+	if !strings.HasSuffix(b.String(), "\n") {
+		b.WriteString("\n")
 	}
 	fmt.Fprintf(&b, "--- exit code %d\n", code)
 	return b.String()
+}
+
+// stderrMark begins the lines of a transcript that went to stderr.
+const stderrMark = "2> "
+
+// seer writes down what goes to one of two streams. A question is followed by
+// its answer, so what comes next begins a new line.
+type seer struct {
+	to   *strings.Builder
+	mark string
+}
+
+// Write writes down the lines of p.
+func (s *seer) Write(p []byte) (int, error) {
+	for line := range strings.Lines(string(p)) {
+		if text := s.to.String(); text != "" && !strings.HasSuffix(text, "\n") {
+			s.to.WriteString("\n")
+		}
+		s.to.WriteString(s.mark + line)
+	}
+	return len(p), nil
 }
 
 // golden compares text with a file under testdata, or rewrites it.

@@ -32,8 +32,8 @@ dropped; into a file or pipe they go as they are.`,
 		},
 	}
 	c.Flags().BoolVarP(&req.Follow, "follow", "f", false, "go on with what is written from now on")
-	c.Flags().Int32Var(&req.TailLines, "tail", 0, "only the last lines; 0 means everything that is kept")
-	c.Flags().StringVar(&req.Enclave, "enclave", "", "the enclave's id")
+	c.Flags().Int32Var(&req.TailLines, "tail", 0, "only the last `N` lines; 0 means everything that is kept")
+	c.Flags().StringVar(&req.Enclave, "enclave", "", "the enclave's `ID`")
 	return c
 }
 

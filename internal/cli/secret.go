@@ -98,7 +98,7 @@ machine, and shells keep them. One line end at the end is left out.`,
 			return a.result(s, func(v view.View) string { return v.Secret(s) })
 		},
 	}
-	c.Flags().StringVar(&file, "value-file", "", "read the value from this file; - is stdin")
+	c.Flags().StringVar(&file, "value-file", "", "read the value from this `FILE`; - is stdin")
 	return c
 }
 

@@ -29,15 +29,15 @@ type specFlags struct {
 // there is a saved one.
 func (s *specFlags) register(a *app, c *cobra.Command, fresh, saved bool) {
 	f := c.Flags()
-	f.StringVar(&s.tag, "tag", "", "the release's Git tag")
-	f.StringArrayVar(&s.variables, "variable", nil, "K=V, a value for a variable that the config declares as open; repeat for more")
-	f.StringSliceVar(&s.secrets, "secret", nil, "the name of a secret to give to the container; repeat for more")
-	f.StringArrayVar(&s.keyFiles, "ssh-key", nil, "a file of SSH public keys, for a debug enclave; repeat for more")
+	f.StringVar(&s.tag, "tag", "", "the release's Git `TAG`")
+	f.StringArrayVar(&s.variables, "variable", nil, "`K=V`, a value for a variable that the config declares as open; repeat for more")
+	f.StringSliceVar(&s.secrets, "secret", nil, "the `NAME` of a secret to give to the container; repeat for more")
+	f.StringArrayVar(&s.keyFiles, "ssh-key", nil, "a `FILE` of SSH public keys, for a debug enclave; repeat for more")
 	f.BoolVar(&s.debug, "debug", false, "debug enclaves: a shell inside, other measurements, never production")
-	f.StringVar(&s.host, "host", "", "run on this host only; empty means any")
+	f.StringVar(&s.host, "host", "", "run on this `HOST` only; empty means any")
 	if fresh {
-		f.StringVar(&s.repo, "repo", "", "the Git repository: https, ssh, or a path where the coordinator allows it")
-		f.StringVar(&s.domain, "custom-domain", "", "the domain to serve (default NAME.ORG.<the coordinator's base domain>)")
+		f.StringVar(&s.repo, "repo", "", "the `URL` of the Git repository: https, ssh, or a path where the coordinator allows it")
+		f.StringVar(&s.domain, "custom-domain", "", "the `DOMAIN` to serve (default NAME.ORG.<the coordinator's base domain>)")
 	}
 	if saved {
 		f.BoolVar(&s.noVariables, "no-variables", false, "give no variables any more")
@@ -134,13 +134,13 @@ type optionFlags struct {
 
 func (o *optionFlags) register(c *cobra.Command) {
 	f := c.Flags()
-	f.StringVar(&o.strategy, "strategy", "", "blue-green or replace; one that can't be had is refused (default: the planner chooses)")
-	f.BoolVar(&o.hold, "hold", false, "wait for `update accept` once the candidate is ready; blue-green only")
+	f.StringVar(&o.strategy, "strategy", "", "`STRATEGY`: blue-green or replace; one that can't be had is refused (default: the planner chooses)")
+	f.BoolVar(&o.hold, "hold", false, "wait for update accept once the candidate is ready; blue-green only")
 	f.BoolVar(&o.allowDowntime, "allow-downtime", false, "accept downtime where it can't be avoided")
 	f.BoolVar(&o.restore, "restore-on-failure", false, "bring the previous revision back if a replace fails")
 	f.BoolVar(&o.supersede, "supersede", false, "cancel an update that is in progress and take its place")
-	f.StringVar(&o.drain, "drain-timeout", "", "how long connections to the old version may go on (default 30s)")
-	f.StringVar(&o.start, "start-timeout", "", "how long the candidate may take from running to healthy (default: what the health checks need, at least 30m)")
+	f.StringVar(&o.drain, "drain-timeout", "", "how long connections to the old version may go on, a `DURATION` (default 30s)")
+	f.StringVar(&o.start, "start-timeout", "", "how long the candidate may take from running to healthy, a `DURATION` (default: what the health checks need, at least 30m)")
 	mustComplete(c, "strategy", cobra.FixedCompletions([]string{"blue-green", "replace"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
