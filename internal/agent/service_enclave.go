@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
@@ -79,7 +80,7 @@ func (s *enclaveService) ListEnclaves(_ context.Context, req *agentv1.ListEnclav
 	resp := &agentv1.ListEnclavesResponse{}
 	size, bytes := rpc.PageSize(req.GetPageSize()), 0
 	for _, e := range s.a.board.list(after) {
-		bytes += len(e.GetSpec().GetConfig()) + 16<<10
+		bytes += proto.Size(e)
 		if full := len(resp.GetEnclaves()); full == size || full > 0 && bytes > maxListBytes {
 			resp.NextPageToken = rpc.PageToken(scope, resp.GetEnclaves()[full-1].GetId())
 			break
