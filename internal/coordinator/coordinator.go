@@ -182,6 +182,9 @@ func (d *Daemon) run(ctx context.Context, ready func()) error {
 	if err != nil {
 		return err
 	}
+	if err := p.runner.LostBefore(work, p.fleet.Names()); err != nil {
+		return err
+	}
 	g, work := errgroup.WithContext(work)
 	if err := d.serve(work, g); err != nil {
 		return err

@@ -192,8 +192,8 @@ func (s *hostService) remove(ctx context.Context, r request, m *cv1.RemoveHostRe
 	if m.GetEtag() != "" && m.GetEtag() != etag(item.Revision) {
 		return etagMismatch("host")
 	}
-	if used := s.cfg.Fleet.InUse(m.GetName()); len(used) > 0 {
-		return rpc.Precondition("HOST_IN_USE", m.GetName(), fmt.Sprintf("enclaves run or are promised on host %s: %v; cordon it and move or delete their containers first", m.GetName(), used))
+	if used := s.cfg.Fleet.InUse(m.GetName()); len(used) > 0 && !m.GetForce() {
+		return rpc.Precondition("HOST_IN_USE", m.GetName(), fmt.Sprintf("enclaves run or are promised on host %s: %v; move them with `casemate host drain %s`, or, if the host is lost for good, forget it with --force", m.GetName(), used, m.GetName()))
 	}
 	if m.GetValidateOnly() {
 		return nil
@@ -205,7 +205,10 @@ func (s *hostService) remove(ctx context.Context, r request, m *cv1.RemoveHostRe
 	if _, err := s.cfg.Records.Commit(ctx, extra.Compares, extra.Ops); err != nil {
 		return err
 	}
-	return s.cfg.Fleet.Remove(m.GetName())
+	if err := s.cfg.Fleet.Remove(m.GetName()); err != nil {
+		return err
+	}
+	return s.cfg.Runner.Lost(ctx, m.GetName())
 }
 
 // WatchHosts sends hosts and their changes. What agents say is kept in memory

@@ -70,6 +70,7 @@ func Slow() map[string]time.Duration {
 		cv1.ContainerService_CreateContainer_FullMethodName: git,
 		cv1.ContainerService_CopyContainer_FullMethodName:   git,
 		cv1.ContainerService_StartContainer_FullMethodName:  git,
+		cv1.HostService_DrainHost_FullMethodName:            git,
 		cv1.UpdateService_PlanUpdate_FullMethodName:         git,
 		// StartUpdate may wait for an update that it supersedes to end.
 		cv1.UpdateService_StartUpdate_FullMethodName: 5 * time.Minute,

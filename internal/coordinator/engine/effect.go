@@ -42,6 +42,9 @@ type (
 	AwaitDrain struct{ Enclave string }
 	// Replan asks the planner for another host; answered by Replanned.
 	Replan struct{ Failed model.EnclaveRef }
+	// Place asks the planner where an enclave that died can be started again;
+	// answered by Placed.
+	Place struct{ Enclave model.EnclaveRef }
 	// WithdrawDNS removes the domain's records; answered by Withdrawn.
 	WithdrawDNS struct{ Domain string }
 )
@@ -55,4 +58,5 @@ func (AwaitFree) effect()   {}
 func (AwaitAck) effect()    {}
 func (AwaitDrain) effect()  {}
 func (Replan) effect()      {}
+func (Place) effect()       {}
 func (WithdrawDNS) effect() {}

@@ -61,6 +61,7 @@ func (e Engine) Step(s State, ev Event, now time.Time) (Result, error) {
 	if t.entered || t.tornStep || resumed {
 		t.effects = append(t.effects, t.stepEffects()...)
 		t.effects = append(t.effects, t.teardownEffects()...)
+		t.effects = append(t.effects, t.restartEffects()...)
 	}
 	if t.changed {
 		t.s.Container.Updated = t.now
@@ -94,6 +95,8 @@ func (t *transition) apply(ev Event) error {
 		return t.stop(ev.Kind)
 	case Observed:
 		t.observed(ev.Observation)
+	case HostGone:
+		t.hostGone(ev.Host)
 	case Tick:
 		t.tick()
 	case Resume:
@@ -114,6 +117,8 @@ func (t *transition) answer(ev Event) error {
 		t.verified(ev)
 	case Replanned:
 		t.replanned(ev)
+	case Placed:
+		t.placed(ev)
 	case Freed:
 		t.freed(ev)
 	case Acknowledged:

@@ -313,21 +313,6 @@ func TestStopAndDeleteAtEveryPoint(t *testing.T) {
 	}
 }
 
-func TestTheServingEnclaveDies(t *testing.T) {
-	w := deployed(t)
-	delete(w.alive, "c1-r1-1")
-	if err := w.send(Observed{model.Observation{Enclave: "c1-r1-1", Host: "h1", State: model.EnclaveFailed, Reason: "VM_EXITED"}}); err != nil {
-		t.Fatal(err)
-	}
-	c := w.state.Container
-	if c.Status != model.Failed || c.Active != nil || c.Reason != "VM_EXITED" {
-		t.Errorf("container is %s (%s) with active %v, want FAILED and nothing serving", c.Status, c.Reason, c.Active)
-	}
-	if w.state.Route.State != model.RouteClosed {
-		t.Errorf("route is %s, want closed", w.state.Route.State)
-	}
-}
-
 // TestResumeRepeatsTheEffectsOfTheStep is the crash-recovery rule: from any
 // state, Resume alone is enough to come to the same end.
 func TestResumeRepeatsTheEffectsOfTheStep(t *testing.T) {

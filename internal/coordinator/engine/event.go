@@ -65,6 +65,16 @@ type Replanned struct {
 	Failure *Failure
 }
 
+// Placed is the planner's answer to the effect Place.
+type Placed struct {
+	Host    string
+	Failure *Failure
+}
+
+// HostGone says that an operator has given a host up for good: nothing on it
+// runs any more, by the operator's word.
+type HostGone struct{ Host string }
+
 // Freed says that a host has proved that the candidate's room is free.
 type Freed struct{ Enclave string }
 
@@ -112,6 +122,8 @@ func (Prepared) event()     {}
 func (Created) event()      {}
 func (Verified) event()     {}
 func (Replanned) event()    {}
+func (Placed) event()       {}
+func (HostGone) event()     {}
 func (Freed) event()        {}
 func (Acknowledged) event() {}
 func (Drained) event()      {}
@@ -141,6 +153,9 @@ func Deadline(s State) time.Time {
 	}
 	if t := s.Container.Teardown; t != nil && (at.IsZero() || t.Deadline.Before(at)) {
 		at = t.Deadline
+	}
+	if r := s.Container.Restart; r != nil && !r.At.IsZero() && (at.IsZero() || r.At.Before(at)) {
+		at = r.At
 	}
 	return at
 }

@@ -21,6 +21,13 @@ type Limits struct {
 	Free time.Duration
 	// Hold is how long a candidate waits for a person.
 	Hold time.Duration
+	// RestartPause is the time before an enclave that died is started again for the
+	// first time; it doubles with every attempt. Restarts is how many attempts are
+	// made, and Steady how long an enclave must have served for the count to begin
+	// anew.
+	RestartPause time.Duration
+	Restarts     int
+	Steady       time.Duration
 	// Teardown is how long a stop or deletion waits for an update to end.
 	Teardown time.Duration
 }
@@ -37,5 +44,9 @@ func DefaultLimits() Limits {
 		Free:       5 * time.Minute,
 		Hold:       24 * time.Hour,
 		Teardown:   10 * time.Minute,
+
+		RestartPause: 5 * time.Second,
+		Restarts:     5,
+		Steady:       10 * time.Minute,
 	}
 }

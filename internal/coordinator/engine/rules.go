@@ -210,4 +210,7 @@ func (t *transition) tick() {
 	if d := t.s.Container.Teardown; d != nil && !t.now.Before(d.Deadline) {
 		t.teardownLate()
 	}
+	if r := t.s.Container.Restart; r != nil && !r.At.IsZero() && !t.now.Before(r.At) {
+		t.askPlace()
+	}
 }

@@ -69,9 +69,7 @@ func (t *transition) activeDied(o model.Observation) {
 		c.Spec = u.NewSpec
 		t.enter(model.StepAwaitFree)
 	}
-	if c.Teardown != nil {
-		t.advanceTeardown()
-	}
+	t.died(gone, f)
 }
 
 // leftover takes a word on an enclave that was given up on.

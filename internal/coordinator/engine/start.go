@@ -34,6 +34,9 @@ func (t *transition) start(ev Start) error {
 	}
 	c := t.s.Container
 	u := ev.Update
+	if u.Kind != model.KindRestart {
+		c.Restart = nil
+	}
 	c.Updates++
 	u.Number = c.Updates
 	u.ID = fmt.Sprintf("%s-u%d", c.Name, u.Number)

@@ -32,6 +32,10 @@ func (t *transition) switchRoute() {
 	serving.Since = t.now
 	c.Active, c.Status, c.Unhealthy = &serving, model.Running, false
 	c.Reason, c.Text = "", ""
+	c.StartTimeout = u.Options.StartTimeout
+	if u.Kind != model.KindRestart {
+		c.Restart = nil
+	}
 	c.Spec = u.NewSpec
 	if u.Restoring {
 		c.Spec = u.OldSpec
@@ -136,6 +140,7 @@ func (t *transition) finish() {
 	case c.Teardown != nil:
 	default:
 		c.Status, c.Reason, c.Text = model.Failed, u.Reason, u.Text
+		t.afterLoss()
 	}
 	if t.s.Route.State != model.RouteServing && c.Active != nil {
 		t.changeRoute(model.RouteServing, c.Active)

@@ -22,6 +22,7 @@ func (t *transition) stop(kind model.TeardownKind) error {
 		return nil
 	}
 	c.Teardown = &model.Teardown{Kind: kind}
+	c.Restart = nil
 	c.Status = model.Stopping
 	if kind == model.TeardownDelete {
 		c.Status = model.Deleting

@@ -102,6 +102,8 @@ func (w *world) perfect(e Effect) []Event {
 		return []Event{Drained{e.Enclave, 2}, Drained{e.Enclave, 0}}
 	case Replan:
 		return []Event{Replanned{Failed: e.Failed.ID, Host: "h9"}}
+	case Place:
+		return []Event{Placed{Host: "h2"}}
 	case WithdrawDNS:
 		return []Event{Withdrawn{e.Domain}}
 	}

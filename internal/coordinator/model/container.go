@@ -92,6 +92,11 @@ type Container struct {
 	Attempts  int64 `json:"attempts"`
 	Updates   int64 `json:"updates"`
 	Events    int64 `json:"events"`
+	// Restart is set while the enclave that served has died and is to be started
+	// again, and remembers how often it was.
+	Restart *Restart `json:"restart,omitempty"`
+	// StartTimeout is how long what serves may take to come to health.
+	StartTimeout time.Duration `json:"start_timeout,omitempty"`
 	// Boots are the durations of the last boots to health, newest first.
 	Boots   []time.Duration `json:"boots,omitempty"`
 	Created time.Time       `json:"created"`
@@ -137,4 +142,16 @@ type Teardown struct {
 	Deadline time.Time    `json:"deadline"`
 	// Left counts connections to the enclave that are open while it drains.
 	Left int64 `json:"left,omitempty"`
+}
+
+// Restart is the starting again of an enclave that died by itself.
+type Restart struct {
+	// Ref is the enclave that died: its revision and room are wanted again.
+	Ref EnclaveRef `json:"ref"`
+	// Attempts counts the starts since the container last served for long.
+	Attempts int `json:"attempts"`
+	// At is when the next start is due; zero while one is in progress, or none is.
+	At time.Time `json:"at,omitzero"`
+	// Asked says that the planner was asked for a place and has not answered.
+	Asked bool `json:"asked,omitempty"`
 }

@@ -227,6 +227,7 @@ func (c *Container) Clone() *Container {
 	d := *c
 	d.Active = clonePtr(c.Active)
 	d.Teardown = clonePtr(c.Teardown)
+	d.Restart = clonePtr(c.Restart)
 	d.Leftovers = slices.Clone(c.Leftovers)
 	d.Boots = slices.Clone(c.Boots)
 	return &d

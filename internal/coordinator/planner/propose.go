@@ -145,11 +145,11 @@ func versions(in map[string]int64) map[string]string {
 	return out
 }
 
-// Replan finds another host for a candidate whose claim was refused; it is the
+// Replan finds a host other than that of failed, if it names one; it is the
 // runner's Replanner.
 func (p *Planner) Replan(_ context.Context, s engine.State, failed model.EnclaveRef) (string, *engine.Failure) {
-	pin := ""
-	if s.Update != nil {
+	pin := s.Container.Spec.Host
+	if s.Update != nil && !s.Update.Status.Ended() {
 		pin = s.Update.NewSpec.Host
 	}
 	d, err := plan.Decide(p.hosts.Plan(), plan.Request{Room: failed.Room, Pin: pin, Avoid: failed.Host})

@@ -32,7 +32,13 @@ func (r *Runner) carryOut(ctx context.Context, k model.ContainerKey, s engine.St
 	case engine.Halt:
 		ev = r.halt(ctx, e)
 	case engine.Replan:
-		r.replan(ctx, k, s, e)
+		r.place(ctx, k, s, e.Failed, func(host string, f *engine.Failure) engine.Event {
+			return engine.Replanned{Failed: e.Failed.ID, Host: host, Failure: f}
+		})
+	case engine.Place:
+		r.place(ctx, k, s, e.Enclave, func(host string, f *engine.Failure) engine.Event {
+			return engine.Placed{Host: host, Failure: f}
+		})
 	default:
 		ev = r.await(ctx, k, e)
 	}
@@ -148,13 +154,13 @@ func (r *Runner) halt(ctx context.Context, e engine.Halt) engine.Event {
 	return engine.Observed{Observation: o}
 }
 
-// replan asks for another host and commits the answer before any other plan is
-// made.
-func (r *Runner) replan(ctx context.Context, k model.ContainerKey, s engine.State, e engine.Replan) {
+// place asks the planner for a host and commits the answer before any other plan
+// is made.
+func (r *Runner) place(ctx context.Context, k model.ContainerKey, s engine.State, ref model.EnclaveRef, answer func(string, *engine.Failure) engine.Event) {
 	err := r.Planning(func() error {
-		host, failure := r.cfg.Replanner.Replan(ctx, s, e.Failed)
+		host, failure := r.cfg.Replanner.Replan(ctx, s, ref)
 		_, err := r.Do(ctx, k, func(context.Context, *records.Loaded) (engine.Event, records.Extra, error) {
-			return engine.Replanned{Failed: e.Failed.ID, Host: host, Failure: failure}, records.Extra{}, nil
+			return answer(host, failure), records.Extra{}, nil
 		})
 		return err
 	})

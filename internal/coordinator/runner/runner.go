@@ -49,8 +49,9 @@ type DNS interface {
 	Withdraw(ctx context.Context, domain string) error
 }
 
-// Replanner finds another host for a candidate whose claim was refused. The
-// runner calls it while no other plan is being made.
+// Replanner finds another host for a candidate whose claim was refused, or any
+// for an enclave that died, which then names no host. The runner calls it while
+// no other plan is being made.
 type Replanner interface {
 	Replan(ctx context.Context, s engine.State, failed model.EnclaveRef) (host string, failure *engine.Failure)
 }
@@ -117,7 +118,7 @@ func (r *Runner) Start(ctx context.Context) (context.Context, error) {
 			return ctx, fmt.Errorf("take up unfinished work: %w", err)
 		}
 		for _, item := range items {
-			if c := item.Value; c.Update != "" || c.Teardown != nil {
+			if c := item.Value; c.Update != "" || c.Teardown != nil || c.Restart != nil {
 				r.post(c.Key(), engine.Resume{})
 			}
 			after = item.Key

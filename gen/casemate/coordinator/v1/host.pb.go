@@ -985,7 +985,10 @@ type RemoveHostRequest struct {
 	// Makes the call idempotent.
 	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Check only; change nothing.
-	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// The host is lost for good: forget it with all that is on it. Only for a host
+	// that will not come back: what still runs there is not stopped.
+	Force         bool `protobuf:"varint,5,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1048,6 +1051,287 @@ func (x *RemoveHostRequest) GetValidateOnly() bool {
 	return false
 }
 
+func (x *RemoveHostRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+// DrainHostRequest names a host.
+type DrainHostRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Makes the call idempotent.
+	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Check and plan; change nothing.
+	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainHostRequest) Reset() {
+	*x = DrainHostRequest{}
+	mi := &file_casemate_coordinator_v1_host_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainHostRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainHostRequest) ProtoMessage() {}
+
+func (x *DrainHostRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_casemate_coordinator_v1_host_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainHostRequest.ProtoReflect.Descriptor instead.
+func (*DrainHostRequest) Descriptor() ([]byte, []int) {
+	return file_casemate_coordinator_v1_host_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *DrainHostRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DrainHostRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *DrainHostRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// DrainHostResponse tells what moves and what stays.
+type DrainHostResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The host, cordoned.
+	Host *Host `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	// What moves.
+	Moved []*Moved `protobuf:"bytes,2,rep,name=moved,proto3" json:"moved,omitempty"`
+	// What stays until its owner does something.
+	Stays         []*Stays `protobuf:"bytes,3,rep,name=stays,proto3" json:"stays,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainHostResponse) Reset() {
+	*x = DrainHostResponse{}
+	mi := &file_casemate_coordinator_v1_host_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainHostResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainHostResponse) ProtoMessage() {}
+
+func (x *DrainHostResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_casemate_coordinator_v1_host_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainHostResponse.ProtoReflect.Descriptor instead.
+func (*DrainHostResponse) Descriptor() ([]byte, []int) {
+	return file_casemate_coordinator_v1_host_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *DrainHostResponse) GetHost() *Host {
+	if x != nil {
+		return x.Host
+	}
+	return nil
+}
+
+func (x *DrainHostResponse) GetMoved() []*Moved {
+	if x != nil {
+		return x.Moved
+	}
+	return nil
+}
+
+func (x *DrainHostResponse) GetStays() []*Stays {
+	if x != nil {
+		return x.Stays
+	}
+	return nil
+}
+
+// Moved is a container that is being moved to another host.
+type Moved struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The org.
+	Org string `protobuf:"bytes,1,opt,name=org,proto3" json:"org,omitempty"`
+	// The container.
+	Container string `protobuf:"bytes,2,opt,name=container,proto3" json:"container,omitempty"`
+	// The update that moves it; empty with validate_only.
+	Update string `protobuf:"bytes,3,opt,name=update,proto3" json:"update,omitempty"`
+	// Where it goes.
+	ToHost        string `protobuf:"bytes,4,opt,name=to_host,json=toHost,proto3" json:"to_host,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Moved) Reset() {
+	*x = Moved{}
+	mi := &file_casemate_coordinator_v1_host_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Moved) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Moved) ProtoMessage() {}
+
+func (x *Moved) ProtoReflect() protoreflect.Message {
+	mi := &file_casemate_coordinator_v1_host_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Moved.ProtoReflect.Descriptor instead.
+func (*Moved) Descriptor() ([]byte, []int) {
+	return file_casemate_coordinator_v1_host_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Moved) GetOrg() string {
+	if x != nil {
+		return x.Org
+	}
+	return ""
+}
+
+func (x *Moved) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
+func (x *Moved) GetUpdate() string {
+	if x != nil {
+		return x.Update
+	}
+	return ""
+}
+
+func (x *Moved) GetToHost() string {
+	if x != nil {
+		return x.ToHost
+	}
+	return ""
+}
+
+// Stays is a container that can't be moved without downtime, or now.
+type Stays struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The org.
+	Org string `protobuf:"bytes,1,opt,name=org,proto3" json:"org,omitempty"`
+	// The container.
+	Container string `protobuf:"bytes,2,opt,name=container,proto3" json:"container,omitempty"`
+	// A stable code, such as STRATEGY_UNAVAILABLE.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Why, in words, with what to do.
+	Text          string `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Stays) Reset() {
+	*x = Stays{}
+	mi := &file_casemate_coordinator_v1_host_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Stays) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Stays) ProtoMessage() {}
+
+func (x *Stays) ProtoReflect() protoreflect.Message {
+	mi := &file_casemate_coordinator_v1_host_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Stays.ProtoReflect.Descriptor instead.
+func (*Stays) Descriptor() ([]byte, []int) {
+	return file_casemate_coordinator_v1_host_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Stays) GetOrg() string {
+	if x != nil {
+		return x.Org
+	}
+	return ""
+}
+
+func (x *Stays) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
+func (x *Stays) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Stays) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
 // RemoveHostResponse is empty.
 type RemoveHostResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1057,7 +1341,7 @@ type RemoveHostResponse struct {
 
 func (x *RemoveHostResponse) Reset() {
 	*x = RemoveHostResponse{}
-	mi := &file_casemate_coordinator_v1_host_proto_msgTypes[14]
+	mi := &file_casemate_coordinator_v1_host_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1069,7 +1353,7 @@ func (x *RemoveHostResponse) String() string {
 func (*RemoveHostResponse) ProtoMessage() {}
 
 func (x *RemoveHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_casemate_coordinator_v1_host_proto_msgTypes[14]
+	mi := &file_casemate_coordinator_v1_host_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1082,7 +1366,7 @@ func (x *RemoveHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveHostResponse.ProtoReflect.Descriptor instead.
 func (*RemoveHostResponse) Descriptor() ([]byte, []int) {
-	return file_casemate_coordinator_v1_host_proto_rawDescGZIP(), []int{14}
+	return file_casemate_coordinator_v1_host_proto_rawDescGZIP(), []int{18}
 }
 
 var File_casemate_coordinator_v1_host_proto protoreflect.FileDescriptor
@@ -1154,14 +1438,35 @@ const file_casemate_coordinator_v1_host_proto_rawDesc = "" +
 	"request_id\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\trequestId\x12#\n" +
 	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"I\n" +
 	"\x14UncordonHostResponse\x121\n" +
-	"\x04host\x18\x01 \x01(\v2\x1d.casemate.coordinator.v1.HostR\x04host\"\x9e\x01\n" +
+	"\x04host\x18\x01 \x01(\v2\x1d.casemate.coordinator.v1.HostR\x04host\"\xb4\x01\n" +
 	"\x11RemoveHostRequest\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\xfd\x01R\x04name\x12\x1c\n" +
 	"\x04etag\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04etag\x12&\n" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\trequestId\x12#\n" +
-	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"\x14\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\x12\x14\n" +
+	"\x05force\x18\x05 \x01(\bR\x05force\"\x7f\n" +
+	"\x10DrainHostRequest\x12\x1e\n" +
+	"\x04name\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xfd\x01R\x04name\x12&\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\trequestId\x12#\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"\xb2\x01\n" +
+	"\x11DrainHostResponse\x121\n" +
+	"\x04host\x18\x01 \x01(\v2\x1d.casemate.coordinator.v1.HostR\x04host\x124\n" +
+	"\x05moved\x18\x02 \x03(\v2\x1e.casemate.coordinator.v1.MovedR\x05moved\x124\n" +
+	"\x05stays\x18\x03 \x03(\v2\x1e.casemate.coordinator.v1.StaysR\x05stays\"h\n" +
+	"\x05Moved\x12\x10\n" +
+	"\x03org\x18\x01 \x01(\tR\x03org\x12\x1c\n" +
+	"\tcontainer\x18\x02 \x01(\tR\tcontainer\x12\x16\n" +
+	"\x06update\x18\x03 \x01(\tR\x06update\x12\x17\n" +
+	"\ato_host\x18\x04 \x01(\tR\x06toHost\"c\n" +
+	"\x05Stays\x12\x10\n" +
+	"\x03org\x18\x01 \x01(\tR\x03org\x12\x1c\n" +
+	"\tcontainer\x18\x02 \x01(\tR\tcontainer\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04text\x18\x04 \x01(\tR\x04text\"\x14\n" +
 	"\x12RemoveHostResponse*\x8f\x01\n" +
 	"\n" +
 	"HostStatus\x12\x1b\n" +
@@ -1169,7 +1474,7 @@ const file_casemate_coordinator_v1_host_proto_rawDesc = "" +
 	"\x13HOST_STATUS_JOINING\x10\x01\x12\x15\n" +
 	"\x11HOST_STATUS_READY\x10\x02\x12\x1b\n" +
 	"\x17HOST_STATUS_UNREACHABLE\x10\x03\x12\x17\n" +
-	"\x13HOST_STATUS_REFUSED\x10\x042\xd1\x05\n" +
+	"\x13HOST_STATUS_REFUSED\x10\x042\xb5\x06\n" +
 	"\vHostService\x12\\\n" +
 	"\aAddHost\x12'.casemate.coordinator.v1.AddHostRequest\x1a(.casemate.coordinator.v1.AddHostResponse\x12\\\n" +
 	"\aGetHost\x12'.casemate.coordinator.v1.GetHostRequest\x1a(.casemate.coordinator.v1.GetHostResponse\x12b\n" +
@@ -1178,7 +1483,8 @@ const file_casemate_coordinator_v1_host_proto_rawDesc = "" +
 	"WatchHosts\x12*.casemate.coordinator.v1.WatchHostsRequest\x1a+.casemate.coordinator.v1.WatchHostsResponse0\x01\x12e\n" +
 	"\n" +
 	"CordonHost\x12*.casemate.coordinator.v1.CordonHostRequest\x1a+.casemate.coordinator.v1.CordonHostResponse\x12k\n" +
-	"\fUncordonHost\x12,.casemate.coordinator.v1.UncordonHostRequest\x1a-.casemate.coordinator.v1.UncordonHostResponse\x12e\n" +
+	"\fUncordonHost\x12,.casemate.coordinator.v1.UncordonHostRequest\x1a-.casemate.coordinator.v1.UncordonHostResponse\x12b\n" +
+	"\tDrainHost\x12).casemate.coordinator.v1.DrainHostRequest\x1a*.casemate.coordinator.v1.DrainHostResponse\x12e\n" +
 	"\n" +
 	"RemoveHost\x12*.casemate.coordinator.v1.RemoveHostRequest\x1a+.casemate.coordinator.v1.RemoveHostResponseB\xf2\x01\n" +
 	"\x1bcom.casemate.coordinator.v1B\tHostProtoP\x01ZJgithub.com/casemate-dev/casemate/gen/casemate/coordinator/v1;coordinatorv1\xa2\x02\x03CCX\xaa\x02\x17Casemate.Coordinator.V1\xca\x02\x17Casemate\\Coordinator\\V1\xe2\x02#Casemate\\Coordinator\\V1\\GPBMetadata\xea\x02\x19Casemate::Coordinator::V1b\x06proto3"
@@ -1196,7 +1502,7 @@ func file_casemate_coordinator_v1_host_proto_rawDescGZIP() []byte {
 }
 
 var file_casemate_coordinator_v1_host_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_casemate_coordinator_v1_host_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_casemate_coordinator_v1_host_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_casemate_coordinator_v1_host_proto_goTypes = []any{
 	(HostStatus)(0),               // 0: casemate.coordinator.v1.HostStatus
 	(*Host)(nil),                  // 1: casemate.coordinator.v1.Host
@@ -1213,49 +1519,58 @@ var file_casemate_coordinator_v1_host_proto_goTypes = []any{
 	(*UncordonHostRequest)(nil),   // 12: casemate.coordinator.v1.UncordonHostRequest
 	(*UncordonHostResponse)(nil),  // 13: casemate.coordinator.v1.UncordonHostResponse
 	(*RemoveHostRequest)(nil),     // 14: casemate.coordinator.v1.RemoveHostRequest
-	(*RemoveHostResponse)(nil),    // 15: casemate.coordinator.v1.RemoveHostResponse
-	(*Room)(nil),                  // 16: casemate.coordinator.v1.Room
-	(*v1.Host)(nil),               // 17: casemate.agent.v1.Host
-	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
-	(*Deleted)(nil),               // 19: casemate.coordinator.v1.Deleted
-	(*Synced)(nil),                // 20: casemate.coordinator.v1.Synced
-	(*Bookmark)(nil),              // 21: casemate.coordinator.v1.Bookmark
+	(*DrainHostRequest)(nil),      // 15: casemate.coordinator.v1.DrainHostRequest
+	(*DrainHostResponse)(nil),     // 16: casemate.coordinator.v1.DrainHostResponse
+	(*Moved)(nil),                 // 17: casemate.coordinator.v1.Moved
+	(*Stays)(nil),                 // 18: casemate.coordinator.v1.Stays
+	(*RemoveHostResponse)(nil),    // 19: casemate.coordinator.v1.RemoveHostResponse
+	(*Room)(nil),                  // 20: casemate.coordinator.v1.Room
+	(*v1.Host)(nil),               // 21: casemate.agent.v1.Host
+	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
+	(*Deleted)(nil),               // 23: casemate.coordinator.v1.Deleted
+	(*Synced)(nil),                // 24: casemate.coordinator.v1.Synced
+	(*Bookmark)(nil),              // 25: casemate.coordinator.v1.Bookmark
 }
 var file_casemate_coordinator_v1_host_proto_depIdxs = []int32{
 	0,  // 0: casemate.coordinator.v1.Host.status:type_name -> casemate.coordinator.v1.HostStatus
-	16, // 1: casemate.coordinator.v1.Host.free:type_name -> casemate.coordinator.v1.Room
-	16, // 2: casemate.coordinator.v1.Host.total:type_name -> casemate.coordinator.v1.Room
-	17, // 3: casemate.coordinator.v1.Host.facts:type_name -> casemate.agent.v1.Host
-	18, // 4: casemate.coordinator.v1.Host.seen_time:type_name -> google.protobuf.Timestamp
-	18, // 5: casemate.coordinator.v1.Host.create_time:type_name -> google.protobuf.Timestamp
+	20, // 1: casemate.coordinator.v1.Host.free:type_name -> casemate.coordinator.v1.Room
+	20, // 2: casemate.coordinator.v1.Host.total:type_name -> casemate.coordinator.v1.Room
+	21, // 3: casemate.coordinator.v1.Host.facts:type_name -> casemate.agent.v1.Host
+	22, // 4: casemate.coordinator.v1.Host.seen_time:type_name -> google.protobuf.Timestamp
+	22, // 5: casemate.coordinator.v1.Host.create_time:type_name -> google.protobuf.Timestamp
 	1,  // 6: casemate.coordinator.v1.AddHostResponse.host:type_name -> casemate.coordinator.v1.Host
 	1,  // 7: casemate.coordinator.v1.GetHostResponse.host:type_name -> casemate.coordinator.v1.Host
 	1,  // 8: casemate.coordinator.v1.ListHostsResponse.hosts:type_name -> casemate.coordinator.v1.Host
 	1,  // 9: casemate.coordinator.v1.WatchHostsResponse.changed:type_name -> casemate.coordinator.v1.Host
-	19, // 10: casemate.coordinator.v1.WatchHostsResponse.deleted:type_name -> casemate.coordinator.v1.Deleted
-	20, // 11: casemate.coordinator.v1.WatchHostsResponse.synced:type_name -> casemate.coordinator.v1.Synced
-	21, // 12: casemate.coordinator.v1.WatchHostsResponse.bookmark:type_name -> casemate.coordinator.v1.Bookmark
+	23, // 10: casemate.coordinator.v1.WatchHostsResponse.deleted:type_name -> casemate.coordinator.v1.Deleted
+	24, // 11: casemate.coordinator.v1.WatchHostsResponse.synced:type_name -> casemate.coordinator.v1.Synced
+	25, // 12: casemate.coordinator.v1.WatchHostsResponse.bookmark:type_name -> casemate.coordinator.v1.Bookmark
 	1,  // 13: casemate.coordinator.v1.CordonHostResponse.host:type_name -> casemate.coordinator.v1.Host
 	1,  // 14: casemate.coordinator.v1.UncordonHostResponse.host:type_name -> casemate.coordinator.v1.Host
-	2,  // 15: casemate.coordinator.v1.HostService.AddHost:input_type -> casemate.coordinator.v1.AddHostRequest
-	4,  // 16: casemate.coordinator.v1.HostService.GetHost:input_type -> casemate.coordinator.v1.GetHostRequest
-	6,  // 17: casemate.coordinator.v1.HostService.ListHosts:input_type -> casemate.coordinator.v1.ListHostsRequest
-	8,  // 18: casemate.coordinator.v1.HostService.WatchHosts:input_type -> casemate.coordinator.v1.WatchHostsRequest
-	10, // 19: casemate.coordinator.v1.HostService.CordonHost:input_type -> casemate.coordinator.v1.CordonHostRequest
-	12, // 20: casemate.coordinator.v1.HostService.UncordonHost:input_type -> casemate.coordinator.v1.UncordonHostRequest
-	14, // 21: casemate.coordinator.v1.HostService.RemoveHost:input_type -> casemate.coordinator.v1.RemoveHostRequest
-	3,  // 22: casemate.coordinator.v1.HostService.AddHost:output_type -> casemate.coordinator.v1.AddHostResponse
-	5,  // 23: casemate.coordinator.v1.HostService.GetHost:output_type -> casemate.coordinator.v1.GetHostResponse
-	7,  // 24: casemate.coordinator.v1.HostService.ListHosts:output_type -> casemate.coordinator.v1.ListHostsResponse
-	9,  // 25: casemate.coordinator.v1.HostService.WatchHosts:output_type -> casemate.coordinator.v1.WatchHostsResponse
-	11, // 26: casemate.coordinator.v1.HostService.CordonHost:output_type -> casemate.coordinator.v1.CordonHostResponse
-	13, // 27: casemate.coordinator.v1.HostService.UncordonHost:output_type -> casemate.coordinator.v1.UncordonHostResponse
-	15, // 28: casemate.coordinator.v1.HostService.RemoveHost:output_type -> casemate.coordinator.v1.RemoveHostResponse
-	22, // [22:29] is the sub-list for method output_type
-	15, // [15:22] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	1,  // 15: casemate.coordinator.v1.DrainHostResponse.host:type_name -> casemate.coordinator.v1.Host
+	17, // 16: casemate.coordinator.v1.DrainHostResponse.moved:type_name -> casemate.coordinator.v1.Moved
+	18, // 17: casemate.coordinator.v1.DrainHostResponse.stays:type_name -> casemate.coordinator.v1.Stays
+	2,  // 18: casemate.coordinator.v1.HostService.AddHost:input_type -> casemate.coordinator.v1.AddHostRequest
+	4,  // 19: casemate.coordinator.v1.HostService.GetHost:input_type -> casemate.coordinator.v1.GetHostRequest
+	6,  // 20: casemate.coordinator.v1.HostService.ListHosts:input_type -> casemate.coordinator.v1.ListHostsRequest
+	8,  // 21: casemate.coordinator.v1.HostService.WatchHosts:input_type -> casemate.coordinator.v1.WatchHostsRequest
+	10, // 22: casemate.coordinator.v1.HostService.CordonHost:input_type -> casemate.coordinator.v1.CordonHostRequest
+	12, // 23: casemate.coordinator.v1.HostService.UncordonHost:input_type -> casemate.coordinator.v1.UncordonHostRequest
+	15, // 24: casemate.coordinator.v1.HostService.DrainHost:input_type -> casemate.coordinator.v1.DrainHostRequest
+	14, // 25: casemate.coordinator.v1.HostService.RemoveHost:input_type -> casemate.coordinator.v1.RemoveHostRequest
+	3,  // 26: casemate.coordinator.v1.HostService.AddHost:output_type -> casemate.coordinator.v1.AddHostResponse
+	5,  // 27: casemate.coordinator.v1.HostService.GetHost:output_type -> casemate.coordinator.v1.GetHostResponse
+	7,  // 28: casemate.coordinator.v1.HostService.ListHosts:output_type -> casemate.coordinator.v1.ListHostsResponse
+	9,  // 29: casemate.coordinator.v1.HostService.WatchHosts:output_type -> casemate.coordinator.v1.WatchHostsResponse
+	11, // 30: casemate.coordinator.v1.HostService.CordonHost:output_type -> casemate.coordinator.v1.CordonHostResponse
+	13, // 31: casemate.coordinator.v1.HostService.UncordonHost:output_type -> casemate.coordinator.v1.UncordonHostResponse
+	16, // 32: casemate.coordinator.v1.HostService.DrainHost:output_type -> casemate.coordinator.v1.DrainHostResponse
+	19, // 33: casemate.coordinator.v1.HostService.RemoveHost:output_type -> casemate.coordinator.v1.RemoveHostResponse
+	26, // [26:34] is the sub-list for method output_type
+	18, // [18:26] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_casemate_coordinator_v1_host_proto_init() }
@@ -1277,7 +1592,7 @@ func file_casemate_coordinator_v1_host_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_casemate_coordinator_v1_host_proto_rawDesc), len(file_casemate_coordinator_v1_host_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   15,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,6 +25,7 @@ const (
 	HostService_WatchHosts_FullMethodName   = "/casemate.coordinator.v1.HostService/WatchHosts"
 	HostService_CordonHost_FullMethodName   = "/casemate.coordinator.v1.HostService/CordonHost"
 	HostService_UncordonHost_FullMethodName = "/casemate.coordinator.v1.HostService/UncordonHost"
+	HostService_DrainHost_FullMethodName    = "/casemate.coordinator.v1.HostService/DrainHost"
 	HostService_RemoveHost_FullMethodName   = "/casemate.coordinator.v1.HostService/RemoveHost"
 )
 
@@ -46,7 +47,12 @@ type HostServiceClient interface {
 	CordonHost(ctx context.Context, in *CordonHostRequest, opts ...grpc.CallOption) (*CordonHostResponse, error)
 	// UncordonHost lets enclaves be placed on a host again.
 	UncordonHost(ctx context.Context, in *UncordonHostRequest, opts ...grpc.CallOption) (*UncordonHostResponse, error)
-	// RemoveHost forgets a host on which nothing runs.
+	// DrainHost cordons a host and starts a blue-green redeploy of every container
+	// that it serves, onto other hosts. It returns once they have begun, and tells
+	// what can't be moved, and why.
+	DrainHost(ctx context.Context, in *DrainHostRequest, opts ...grpc.CallOption) (*DrainHostResponse, error)
+	// RemoveHost forgets a host on which nothing runs or, with force, one that is
+	// lost for good: what was on it counts as ended, and is started elsewhere.
 	RemoveHost(ctx context.Context, in *RemoveHostRequest, opts ...grpc.CallOption) (*RemoveHostResponse, error)
 }
 
@@ -127,6 +133,16 @@ func (c *hostServiceClient) UncordonHost(ctx context.Context, in *UncordonHostRe
 	return out, nil
 }
 
+func (c *hostServiceClient) DrainHost(ctx context.Context, in *DrainHostRequest, opts ...grpc.CallOption) (*DrainHostResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DrainHostResponse)
+	err := c.cc.Invoke(ctx, HostService_DrainHost_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *hostServiceClient) RemoveHost(ctx context.Context, in *RemoveHostRequest, opts ...grpc.CallOption) (*RemoveHostResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RemoveHostResponse)
@@ -155,7 +171,12 @@ type HostServiceServer interface {
 	CordonHost(context.Context, *CordonHostRequest) (*CordonHostResponse, error)
 	// UncordonHost lets enclaves be placed on a host again.
 	UncordonHost(context.Context, *UncordonHostRequest) (*UncordonHostResponse, error)
-	// RemoveHost forgets a host on which nothing runs.
+	// DrainHost cordons a host and starts a blue-green redeploy of every container
+	// that it serves, onto other hosts. It returns once they have begun, and tells
+	// what can't be moved, and why.
+	DrainHost(context.Context, *DrainHostRequest) (*DrainHostResponse, error)
+	// RemoveHost forgets a host on which nothing runs or, with force, one that is
+	// lost for good: what was on it counts as ended, and is started elsewhere.
 	RemoveHost(context.Context, *RemoveHostRequest) (*RemoveHostResponse, error)
 	mustEmbedUnimplementedHostServiceServer()
 }
@@ -184,6 +205,9 @@ func (UnimplementedHostServiceServer) CordonHost(context.Context, *CordonHostReq
 }
 func (UnimplementedHostServiceServer) UncordonHost(context.Context, *UncordonHostRequest) (*UncordonHostResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method UncordonHost not implemented")
+}
+func (UnimplementedHostServiceServer) DrainHost(context.Context, *DrainHostRequest) (*DrainHostResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DrainHost not implemented")
 }
 func (UnimplementedHostServiceServer) RemoveHost(context.Context, *RemoveHostRequest) (*RemoveHostResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RemoveHost not implemented")
@@ -310,6 +334,24 @@ func _HostService_UncordonHost_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _HostService_DrainHost_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DrainHostRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostServiceServer).DrainHost(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HostService_DrainHost_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostServiceServer).DrainHost(ctx, req.(*DrainHostRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _HostService_RemoveHost_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RemoveHostRequest)
 	if err := dec(in); err != nil {
@@ -354,6 +396,10 @@ var HostService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "UncordonHost",
 			Handler:    _HostService_UncordonHost_Handler,
+		},
+		{
+			MethodName: "DrainHost",
+			Handler:    _HostService_DrainHost_Handler,
 		},
 		{
 			MethodName: "RemoveHost",
