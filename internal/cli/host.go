@@ -11,7 +11,7 @@ import (
 
 func newHost(a *app) *cobra.Command {
 	return group("host", "Look at the fleet and keep it", []string{"hosts"},
-		newHostList(a), newHostGet(a), newHostAdd(a), newHostCordon(a), newHostUncordon(a), newHostRemove(a))
+		newHostList(a), newHostGet(a), newHostAdd(a), newHostCordon(a), newHostUncordon(a), newHostDrain(a), newHostForget(a))
 }
 
 func newHostList(a *app) *cobra.Command {
@@ -99,43 +99,6 @@ func newHostAdd(a *app) *cobra.Command {
 			return a.result(r.GetHost(), func(v view.View) string { return v.Host(r.GetHost()) })
 		},
 	}
-}
-
-func newHostRemove(a *app) *cobra.Command {
-	var yes bool
-	c := &cobra.Command{
-		Use: "remove NAME", Short: "Forget a host on which nothing runs", Args: cobra.ExactArgs(1),
-		Example:           "  casemate host remove gpu-1",
-		ValidArgsFunction: a.completeHosts,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.removeHost(cmd.Context(), args[0], yes)
-		},
-	}
-	c.Flags().BoolVarP(&yes, "yes", "y", false, "don't ask")
-	return c
-}
-
-func (a *app) removeHost(ctx context.Context, name string, yes bool) error {
-	if err := a.canAsk(yes, "removes"); err != nil {
-		return err
-	}
-	l, err := a.connect()
-	if err != nil {
-		return err
-	}
-	if _, err := call(ctx, a, l.hosts.RemoveHost, &cv1.RemoveHostRequest{Name: name, ValidateOnly: true}); err != nil {
-		return err
-	}
-	if !yes {
-		if err := a.confirm(ctx, "Forget host "+view.Name(name)+"?"); err != nil {
-			return err
-		}
-	}
-	r, err := call(ctx, a, l.hosts.RemoveHost, &cv1.RemoveHostRequest{Name: name, RequestId: a.env.NewID()})
-	if err != nil {
-		return err
-	}
-	return a.result(r, func(view.View) string { return "host " + view.Name(name) + " is removed\n" })
 }
 
 func newRoute(a *app) *cobra.Command {
