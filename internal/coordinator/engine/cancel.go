@@ -169,7 +169,7 @@ func (t *transition) force(ev Force) error {
 // stopped when its host is seen again.
 func (t *transition) newWontStop() {
 	t.abandon(t.s.Update.New)
-	delete(t.s.Reservations, t.s.Update.New.ID)
+	t.unreserve(t.s.Update.New.ID)
 	if t.shouldRestore() {
 		// Its room can't be proved free on its host; AWAIT_FREE will tell.
 		t.restore()
@@ -183,7 +183,7 @@ func (t *transition) newWontStop() {
 func (t *transition) oldWontStop() {
 	u := t.s.Update
 	t.abandon(*u.Old)
-	delete(t.s.Reservations, u.Old.ID)
+	t.unreserve(u.Old.ID)
 	if t.s.Container.Active != nil && t.s.Container.Active.ID == u.Old.ID {
 		t.s.Container.Active = nil
 	}

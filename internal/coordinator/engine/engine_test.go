@@ -352,3 +352,30 @@ func TestFailedHealthChecksFailTheUpdateAtOnce(t *testing.T) {
 		t.Errorf("reason %s, want that of the health check", w.state.Update.Reason)
 	}
 }
+
+// TestALeftoverThatNeverWasIsForgotten: the agent never got to hear of the
+// candidate, so that it can only be silent about it.
+func TestALeftoverThatNeverWasIsForgotten(t *testing.T) {
+	w := deployed(t)
+	w.mute["Create"], w.mute["Halt"] = true, true
+	w.begin(model.BlueGreen, "v2", 2, model.UpdateOptions{})
+	w.settle()
+	ref := w.state.Update.New
+	for !w.state.Update.Status.Ended() {
+		w.pass()
+	}
+	if l := w.state.Container.Leftovers; len(l) != 1 || l[0].ID != ref.ID {
+		t.Fatalf("leftovers are %v, want %s", l, ref.ID)
+	}
+	r, ok := w.state.Reservations[ref.ID]
+	if !ok || r.Host != ref.Host || r.Room != (model.Room{}) {
+		t.Errorf("reservation is %+v (%v), want one without room, so that its absence is told", r, ok)
+	}
+	if err := w.send(Observed{model.Observation{Enclave: ref.ID, Host: ref.Host, State: model.EnclaveAbsent}}); err != nil {
+		t.Fatal(err)
+	}
+	if l := w.state.Container.Leftovers; len(l) != 0 {
+		t.Errorf("leftovers are %v after the host has told that it has none", l)
+	}
+	w.want(model.UpdateFailed, model.Running, "c1-r1-1")
+}

@@ -72,6 +72,23 @@ func (t *transition) activeDied(o model.Observation) {
 	t.died(gone, f)
 }
 
+// unreserve gives promised room back. The reservation of an enclave that was
+// given up on stays without room: while it stands, the agent's silence about the
+// enclave is told too, once its host is seen again.
+func (t *transition) unreserve(id string) {
+	given := slices.ContainsFunc(t.s.Container.Leftovers, func(l model.EnclaveRef) bool { return l.ID == id })
+	r, ok := t.s.Reservations[id]
+	switch {
+	case !ok:
+	case given:
+		r.Room, r.After = model.Room{}, ""
+		t.s.Reservations[id] = r
+	default:
+		delete(t.s.Reservations, id)
+	}
+	t.changed = true
+}
+
 // leftover takes a word on an enclave that was given up on.
 func (t *transition) leftover(o model.Observation) {
 	c := t.s.Container
@@ -83,6 +100,7 @@ func (t *transition) leftover(o model.Observation) {
 		return
 	}
 	c.Leftovers = slices.Delete(c.Leftovers, i, i+1)
+	delete(t.s.Reservations, o.Enclave)
 	t.changed = true
 	t.tell(model.Info, "LEFTOVER_GONE", "%s is gone at last", o.Enclave)
 }

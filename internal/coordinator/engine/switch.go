@@ -118,10 +118,10 @@ func (t *transition) release() {
 		u.Outcome = model.Succeeded
 	}
 	if !u.Switched {
-		delete(t.s.Reservations, u.New.ID)
+		t.unreserve(u.New.ID)
 	}
 	if u.Old != nil && u.Old.Host != "" && u.OldGone {
-		delete(t.s.Reservations, u.Old.ID)
+		t.unreserve(u.Old.ID)
 	}
 	if r, ok := t.s.Reservations[u.New.ID]; ok && r.After != "" {
 		r.After = ""

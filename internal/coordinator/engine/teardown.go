@@ -171,7 +171,7 @@ func (t *transition) teardownLate() {
 	case model.TeardownStopEnclave:
 		if c.Active != nil {
 			t.abandon(*c.Active)
-			delete(t.s.Reservations, c.Active.ID)
+			t.unreserve(c.Active.ID)
 			c.Active = nil
 		}
 		t.afterEnclave()
