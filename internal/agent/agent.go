@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/casemate-dev/casemate/internal/agent/ledger"
 	"github.com/casemate-dev/casemate/internal/agent/records"
 	"github.com/casemate-dev/casemate/internal/fence"
+	"github.com/casemate-dev/casemate/pkg/gpu"
 )
 
 // Agent is one host's agent. Make it with New, run it with Run, and serve it
@@ -26,6 +28,7 @@ type Agent struct {
 	conditions *conditionSet
 	prepares   *prepares
 	buckets    *buckets
+	seen       atomic.Pointer[gpu.Snapshot] // nil before the first look; never changed, only replaced
 
 	// restart is what New found on disk, for the adoption to take up.
 	restart []records.Record
@@ -114,7 +117,7 @@ func (a *Agent) open() error {
 	}
 	a.board = newBoard(first)
 	a.reportStanding()
-	a.host = newHostBoard(a.facts(context.Background(), inventoryView{}))
+	a.host = newHostBoard(a.facts(context.Background()))
 	a.life <- struct{}{}
 	return nil
 }
@@ -131,9 +134,8 @@ func (a *Agent) Run(ctx context.Context) error {
 		return ctx.Err()
 	})
 	g.Go(func() error { return a.adopt(ctx) })
-	views := make(chan inventoryView)
-	g.Go(func() error { return a.scan(ctx, views) })
-	g.Go(func() error { return a.tell(ctx, views) })
+	g.Go(func() error { return a.scan(ctx) })
+	g.Go(func() error { return a.tell(ctx) })
 	g.Go(func() error { return a.followBackend(ctx) })
 	g.Go(func() error { return a.followXids(ctx) })
 	err := g.Wait()

@@ -13,7 +13,7 @@ import (
 )
 
 // facts puts together what is told of the host.
-func (a *Agent) facts(ctx context.Context, seen inventoryView) *agentv1.Host {
+func (a *Agent) facts(ctx context.Context) *agentv1.Host {
 	view, err := a.ledger.View(ctx)
 	if err != nil && ctx.Err() == nil {
 		a.conditions.set(condition{code: CodeLedgerFailed, severity: agentv1.Severity_SEVERITY_ERROR, text: err.Error()})
@@ -28,6 +28,10 @@ func (a *Agent) facts(ctx context.Context, seen inventoryView) *agentv1.Host {
 		GpuCounts:   []uint32{0},
 		ObserveTime: timestamppb.New(a.cfg.Now()),
 	}
+	var seen gpu.Snapshot
+	if s := a.seen.Load(); s != nil {
+		seen = *s
+	}
 	a.tellGPUs(h, seen, view)
 	if view.Reconciled {
 		h.Cpus.Free, h.MemoryMib.Free = uint64(view.Free.CPUs), uint64(view.Free.MemoryMiB)
@@ -38,8 +42,8 @@ func (a *Agent) facts(ctx context.Context, seen inventoryView) *agentv1.Host {
 
 // tellGPUs adds the GPUs, their conditions and what can be had of them. Nothing
 // is free until the ledger was compared with what runs.
-func (a *Agent) tellGPUs(h *agentv1.Host, seen inventoryView, view ledger.View) {
-	s, rules := gpu.Quarantine(seen.snapshot, view.Quarantined), a.cfg.rules(false)
+func (a *Agent) tellGPUs(h *agentv1.Host, seen gpu.Snapshot, view ledger.View) {
+	s, rules := gpu.Quarantine(seen, view.Quarantined), a.cfg.rules(false)
 	idle := gpu.Assess(s, nil, rules)
 	var about []condition
 	for _, card := range idle {
@@ -50,7 +54,7 @@ func (a *Agent) tellGPUs(h *agentv1.Host, seen inventoryView, view ledger.View) 
 		}
 		h.Gpus = append(h.Gpus, gpuProto(card, holder))
 	}
-	for _, c := range append(slices.Clone(seen.snapshot.Conditions), view.Conditions...) {
+	for _, c := range append(slices.Clone(seen.Conditions), view.Conditions...) {
 		about = append(about, condition{code: upper(c.Code), severity: severityOf(c.Severity), text: c.Text, since: c.Since})
 	}
 	a.conditions.replace(func(code string) bool { return !ownCodes[code] }, about)

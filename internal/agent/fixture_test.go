@@ -243,6 +243,7 @@ func newGuest(spec *agentv1.EnclaveSpec) *guest {
 func (g *guest) set(change func(*guestapi.BootStatus)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.status.Stages = slices.Clone(g.status.Stages)
 	change(&g.status)
 	g.status.Version++
 	close(g.changed)
@@ -287,8 +288,11 @@ func (g *guest) Attestation(_ context.Context, nonce [32]byte) ([]byte, [32]byte
 		Format: attest.FormatSimulated, Nonce: nonce, TLSKeyDigest: key, ConfigDigest: sha256.Sum256(g.spec.GetConfig()),
 		PlatformDigest: evidence.PlatformDigest(g.spec.GetPlatform()), Insecure: []string{evidence.MarkSimulated},
 	}
-	if g.forge != nil {
-		g.forge(doc)
+	g.mu.Lock()
+	forge := g.forge
+	g.mu.Unlock()
+	if forge != nil {
+		forge(doc)
 	}
 	report := simulated.Report{
 		Measurement: simulated.Measurement(simulated.ShapeOf(g.spec)), HostData: doc.PlatformDigest,

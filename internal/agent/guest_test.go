@@ -110,7 +110,9 @@ func TestRefusedEvidenceNamesTheChecks(t *testing.T) {
 		c.Dial = func(endpoint string) (Guest, error) {
 			g, err := dial(endpoint)
 			if err == nil {
+				g.(*guest).mu.Lock()
 				g.(*guest).forge = func(d *evidence.Document) { d.ConfigDigest[0] ^= 1 }
+				g.(*guest).mu.Unlock()
 			}
 			return g, err
 		}
@@ -128,7 +130,7 @@ func TestAnEnclaveIsHealthyOnlyAfterItsEvidence(t *testing.T) {
 		c.Dial = func(endpoint string) (Guest, error) {
 			g, err := dial(endpoint)
 			if err == nil {
-				stage(guestapi.StageEvidence, guestapi.StatusRunning, "", true)(&g.(*guest).status)
+				g.(*guest).set(stage(guestapi.StageEvidence, guestapi.StatusRunning, "", true))
 			}
 			return g, err
 		}

@@ -15,20 +15,18 @@ const selfCheckDeadline = 10 * time.Second
 // tell is the host's loop: it publishes what is told of the host, after every
 // change and at intervals. A pass that finds the rest of the agent alive gives a
 // pulse.
-func (a *Agent) tell(ctx context.Context, views <-chan inventoryView) error {
+func (a *Agent) tell(ctx context.Context) error {
 	ticker := time.NewTicker(a.cfg.Times.Host)
 	defer ticker.Stop()
-	var view inventoryView
 	for {
 		select {
-		case view = <-views:
 		case <-a.changed:
 		case <-ticker.C:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 		a.checkTEE()
-		a.host.publish(a.facts(ctx, view))
+		a.host.publish(a.facts(ctx))
 		if err := a.selfCheck(ctx); err != nil {
 			a.cfg.Log.Error("self-check failed", "error", err)
 			continue

@@ -13,21 +13,13 @@ import (
 // well within it.
 const scanDeadline = 30 * time.Second
 
-// inventoryView is what was last seen of the GPUs.
-type inventoryView struct {
-	snapshot gpu.Snapshot
-	known    bool
-}
-
-// scan looks at the GPUs at intervals and when asked to, and hands on what it
-// sees.
-func (a *Agent) scan(ctx context.Context, views chan<- inventoryView) error {
+// scan looks at the GPUs at intervals and when asked to, and keeps what it saw.
+func (a *Agent) scan(ctx context.Context) error {
 	ticker := time.NewTicker(a.cfg.Times.Inventory)
 	defer ticker.Stop()
-	var view inventoryView
 	for {
 		if s, err := a.look(ctx); err == nil {
-			view = inventoryView{s, true}
+			a.seen.Store(&s)
 			a.conditions.clear(CodeInventoryFailed, "")
 		} else if ctx.Err() == nil {
 			a.conditions.set(condition{
@@ -35,11 +27,7 @@ func (a *Agent) scan(ctx context.Context, views chan<- inventoryView) error {
 				text: fmt.Sprintf("the GPUs can't be listed, what was last seen is told: %v", err),
 			})
 		}
-		select {
-		case views <- view:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+		wake(a.changed)
 		select {
 		case <-ticker.C:
 		case <-a.rescan:

@@ -14,10 +14,10 @@ type hostService struct {
 	a *Agent
 }
 
-// GetHost implements agentv1.HostServiceServer.
-func (s *hostService) GetHost(context.Context, *agentv1.GetHostRequest) (*agentv1.GetHostResponse, error) {
-	host, _ := s.a.host.get()
-	return &agentv1.GetHostResponse{Host: host}, nil
+// GetHost implements agentv1.HostServiceServer. Claims are told as they are now,
+// GPUs as they were last seen.
+func (s *hostService) GetHost(ctx context.Context, _ *agentv1.GetHostRequest) (*agentv1.GetHostResponse, error) {
+	return &agentv1.GetHostResponse{Host: s.a.facts(ctx)}, nil
 }
 
 // WatchHost implements agentv1.HostServiceServer. Changes that come faster than
