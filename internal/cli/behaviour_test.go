@@ -307,3 +307,52 @@ func TestACallIsRepeatedWhileACoordinatorStarts(t *testing.T) {
 		t.Errorf("%d calls, want 3", n)
 	}
 }
+
+func TestAContainerThatIsGoneOrReplacedEndsADeletion(t *testing.T) {
+	other := webContainer()
+	other.Uid = "e1e1e1"
+	for name, set := range map[string]func(*fleet){
+		"another has taken its name": func(f *fleet) { f.goes = []*cv1.Container{other} },
+		"the watch finds nothing":    func(f *fleet) { f.refuse["WatchContainersRequest"] = noContainer("web") },
+	} {
+		w := newWorld(t, newFleet())
+		set(w.fleet)
+		if code := w.run(t, "container", "delete", "web", "--yes"); code != ExitOK || !strings.Contains(w.out.String(), "web is deleted") {
+			t.Errorf("%s: exit code %d: %s%s", name, code, &w.out, &w.err)
+		}
+	}
+}
+
+func TestCtrlCWhileAContainerStopsSaysThatItGoesOn(t *testing.T) {
+	w := newWorld(t, newFleet())
+	w.fleet.goes = []*cv1.Container{inStatus(webContainer(), cv1.ContainerStatus_CONTAINER_STATUS_STOPPING)}
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		<-w.fleet.quiet
+		cancel()
+	}()
+	if code := Run(ctx, []string{"container", "stop", "web", "--yes"}, w.env); code != ExitInterrupted || !strings.Contains(w.err.String(), "it goes on: casemate container get web") {
+		t.Errorf("exit code %d: %s", code, &w.err)
+	}
+}
+
+func TestExitCodesTellAnswersFromSilence(t *testing.T) {
+	for name, tt := range map[string]struct {
+		err  error
+		want int
+	}{
+		"refused with a reason":               {rpc.Precondition("NO", "x", "no"), ExitFailed},
+		"the repository, not the coordinator": {rpc.Error(codes.Unavailable, "REPOSITORY_UNREACHABLE", "no answer"), ExitFailed},
+		"the coordinator stops":               {rpc.Error(codes.Unavailable, "STOPPING", "try again"), ExitUnreachable},
+		"no connection":                       {status.Error(codes.Unavailable, "refused"), ExitUnreachable},
+		"no answer in time":                   {status.Error(codes.DeadlineExceeded, "late"), ExitUnreachable},
+		"our own deadline":                    {context.DeadlineExceeded, ExitUnreachable},
+		"interrupted":                         {status.Error(codes.Canceled, "ctrl-c"), ExitInterrupted},
+		"something local":                     {errors.New("disk full"), ExitFailed},
+		"nothing":                             {nil, ExitOK},
+	} {
+		if got := (&app{running: true}).exitCode(tt.err); got != tt.want {
+			t.Errorf("%s: exit code %d, want %d", name, got, tt.want)
+		}
+	}
+}

@@ -11,7 +11,6 @@ import (
 	cv1 "github.com/casemate-dev/casemate/gen/casemate/coordinator/v1"
 	"github.com/casemate-dev/casemate/internal/cli/follow"
 	"github.com/casemate-dev/casemate/internal/cli/view"
-	"github.com/casemate-dev/casemate/internal/rpc"
 )
 
 func newContainerEvents(a *app) *cobra.Command {
@@ -64,10 +63,8 @@ func (a *app) followEvents(ctx context.Context, name string) error {
 		Open: func(ctx context.Context, token string) (grpc.ServerStreamingClient[cv1.WatchEventsResponse], error) {
 			return l.events.WatchEvents(ctx, &cv1.WatchEventsRequest{Org: l.org, Container: name, ResumeToken: token})
 		},
-		Token: (*cv1.WatchEventsResponse).GetResumeToken,
-		Broken: func(err error) {
-			_, _ = fmt.Fprintln(a.env.Err, "connection broken ("+view.Name(rpc.Text(err))+"): trying again")
-		},
+		Token:  (*cv1.WatchEventsResponse).GetResumeToken,
+		Broken: a.broken,
 		Take: func(m *cv1.WatchEventsResponse) (bool, error) {
 			e := m.GetHappened()
 			if e == nil || e.GetId() <= last {

@@ -105,7 +105,7 @@ func (f fleetContainers) WatchContainers(m *cv1.WatchContainersRequest, s grpc.S
 		return err
 	}
 	for i++; i < len(f.goes); i++ {
-		if _, err := f.state(i); err != nil {
+		if _, _, err := f.state(i); err != nil {
 			return err
 		}
 		r := &cv1.WatchContainersResponse{ResumeToken: token(i), Event: &cv1.WatchContainersResponse_Changed{Changed: f.goes[i]}}

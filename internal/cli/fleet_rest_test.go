@@ -124,6 +124,22 @@ func (f fleetHosts) RemoveHost(_ context.Context, m *cv1.RemoveHostRequest) (*cv
 	return &cv1.RemoveHostResponse{}, err
 }
 
+// DrainHost moves web and leaves llm where it is.
+func (f fleetHosts) DrainHost(_ context.Context, m *cv1.DrainHostRequest) (*cv1.DrainHostResponse, error) {
+	if err := f.took(m); err != nil {
+		return nil, err
+	}
+	h, err := f.host(m.GetName())
+	if err != nil || len(h.GetEnclaves()) == 0 {
+		return &cv1.DrainHostResponse{Host: h}, err
+	}
+	return &cv1.DrainHostResponse{
+		Host:  h,
+		Moved: []*cv1.Moved{{Org: "default", Container: "web", Update: "web-u4", ToHost: "gpu-2"}},
+		Stays: []*cv1.Stays{{Org: "default", Container: "llm", Reason: "STRATEGY_UNAVAILABLE", Text: "no host has room for a second copy"}},
+	}, nil
+}
+
 type fleetRoutes struct {
 	cv1.UnimplementedRouteServiceServer
 	*fleet
@@ -148,7 +164,7 @@ func (f fleetEvents) WatchEvents(m *cv1.WatchEventsRequest, s grpc.ServerStreami
 		return err
 	}
 	for i, e := range f.events {
-		if _, err := f.state(i); err != nil {
+		if _, _, err := f.state(i); err != nil {
 			return err
 		}
 		if err := s.Send(&cv1.WatchEventsResponse{Event: &cv1.WatchEventsResponse_Happened{Happened: e}, ResumeToken: token(i)}); err != nil {

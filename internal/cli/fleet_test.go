@@ -31,7 +31,8 @@ type fleet struct {
 
 	// plans are given out one after the other; the last one stays.
 	plans []*cv1.Plan
-	// script are the states of the update; reached is the one it is in.
+	// script are the states of the update; reached is the one it is in. A nil state
+	// means that it was deleted with its container.
 	script              []*cv1.Update
 	reached             int
 	accepted, cancelled []*cv1.Update
@@ -141,18 +142,18 @@ func position(token string) (int, error) {
 }
 
 // state advances the script to i; there is none beyond its end.
-func (f *fleet) state(i int) (*cv1.Update, error) {
+func (f *fleet) state(i int) (u *cv1.Update, more bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.breaks[i]; err != nil {
 		delete(f.breaks, i)
-		return nil, err
+		return nil, false, err
 	}
 	if i >= len(f.script) {
-		return nil, nil
+		return nil, false, nil
 	}
 	f.reached = i
-	return f.script[i], nil
+	return f.script[i], true, nil
 }
 
 // idle is what a watch does when there is nothing to tell.

@@ -79,11 +79,11 @@ func (f fleetUpdates) WatchUpdates(m *cv1.WatchUpdatesRequest, s grpc.ServerStre
 	}
 	for {
 		i++
-		u, err := f.state(i)
+		u, more, err := f.state(i)
 		if err != nil {
 			return err
 		}
-		if u == nil {
+		if !more {
 			return f.idle(s.Context())
 		}
 		if err := s.Send(changed(u, token(i))); err != nil {
@@ -99,6 +99,10 @@ func (f *fleet) snapshot() int {
 }
 
 func changed(u *cv1.Update, token string) *cv1.WatchUpdatesResponse {
+	if u == nil {
+		gone := &cv1.Deleted{Org: "default", Name: "web-u4"}
+		return &cv1.WatchUpdatesResponse{Event: &cv1.WatchUpdatesResponse_Deleted{Deleted: gone}, ResumeToken: token}
+	}
 	return &cv1.WatchUpdatesResponse{Event: &cv1.WatchUpdatesResponse_Changed{Changed: u}, ResumeToken: token}
 }
 

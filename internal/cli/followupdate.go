@@ -2,17 +2,11 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
-	"time"
-
-	"google.golang.org/grpc"
 
 	cv1 "github.com/casemate-dev/casemate/gen/casemate/coordinator/v1"
-	"github.com/casemate-dev/casemate/internal/cli/follow"
-	"github.com/casemate-dev/casemate/internal/cli/terminal"
 	"github.com/casemate-dev/casemate/internal/cli/view"
-	"github.com/casemate-dev/casemate/internal/rpc"
 )
 
 // goal is what counts as success beside the update's own.
@@ -101,160 +95,14 @@ func (a *app) leftAlone(u *cv1.Update) error {
 
 // lost says what is known when following failed.
 func (a *app) lost(u *cv1.Update, err error) error {
+	var over *codeError
+	if errors.As(err, &over) {
+		return err // the update is gone: there is nothing to follow
+	}
 	_, werr := fmt.Fprintf(a.env.Err, "following %s failed; it goes on. Follow it again: casemate container update status %s --follow\n",
 		view.Name(u.GetId()), view.Name(u.GetContainer()))
 	if werr != nil {
 		return fmt.Errorf("write: %w", werr)
 	}
-	return err
-}
-
-// watchUpdate shows an update until g has ended, and returns its last state.
-func (a *app) watchUpdate(ctx context.Context, u *cv1.Update, g goal) (*cv1.Update, error) {
-	l, err := a.connect()
-	if err != nil {
-		return u, err
-	}
-	show, stop := a.shower(g.shown)
-	last := u
-	seen := false
-	states := make(chan *cv1.Update)
-	notes := make(chan string)
-	end := make(chan error, 1)
-	watching, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() {
-		end <- follow.Run(watching, a.env.Patience, follow.Watch[cv1.WatchUpdatesResponse]{
-			Open: func(ctx context.Context, token string) (grpc.ServerStreamingClient[cv1.WatchUpdatesResponse], error) {
-				return l.updates.WatchUpdates(ctx, &cv1.WatchUpdatesRequest{Org: l.org, Container: u.GetContainer(), Id: u.GetId(), ResumeToken: token})
-			},
-			Token: (*cv1.WatchUpdatesResponse).GetResumeToken,
-			Fresh: func() { seen = false },
-			Broken: func(err error) {
-				select {
-				case notes <- "connection broken (" + rpc.Text(err) + "): trying again":
-				case <-watching.Done():
-				}
-			},
-			Take: func(m *cv1.WatchUpdatesResponse) (bool, error) {
-				return takeUpdate(watching, u.GetId(), m, &seen, states)
-			},
-		})
-	}()
-	tick := time.NewTicker(a.env.Redraw)
-	defer tick.Stop()
-	defer stop()
-	if err := show.state(u); err != nil {
-		return last, err
-	}
-	for {
-		select {
-		case s := <-states:
-			last = s
-			if err := show.state(s); err != nil || g.ended(s) {
-				cancel()
-				<-end
-				return last, err
-			}
-		case note := <-notes:
-			if err := show.note(note); err != nil {
-				cancel()
-				<-end
-				return last, err
-			}
-		case <-tick.C:
-			_ = show.tick()
-		case err := <-end:
-			return last, err
-		}
-	}
-}
-
-// takeUpdate passes on the states of one update.
-func takeUpdate(ctx context.Context, id string, m *cv1.WatchUpdatesResponse, seen *bool, states chan<- *cv1.Update) (bool, error) {
-	switch {
-	case m.GetChanged().GetId() == id && id != "":
-		*seen = true
-		select {
-		case states <- m.GetChanged():
-		case <-ctx.Done():
-			return true, nil
-		}
-	case m.GetDeleted().GetName() != "":
-		return true, failedf("update %s was deleted with its container", id)
-	case m.GetSynced() != nil && !*seen:
-		return true, failedf("update %s is not there any more", id)
-	}
-	return false, nil
-}
-
-// shower shows the states of an update.
-type shower interface {
-	// state shows a new state, tick the time that has passed.
-	state(*cv1.Update) error
-	tick() error
-	// note tells something about the connection.
-	note(string) error
-}
-
-// shower returns a redrawn view for a terminal and plain lines for anything
-// else, and what ends it.
-func (a *app) shower(shown *cv1.Update) (shower, func()) {
-	w, isTerminal := a.progress()
-	if isTerminal && a.env.Getenv("TERM") != "dumb" {
-		p := &picture{app: a, screen: terminal.NewScreen(w, a.env.Size)}
-		return p, p.screen.Leave
-	}
-	return &lines{app: a, out: w, last: shown}, func() {}
-}
-
-// picture redraws.
-type picture struct {
-	app    *app
-	screen *terminal.Screen
-	last   *cv1.Update
-	extra  string
-}
-
-func (p *picture) state(u *cv1.Update) error {
-	p.last, p.extra = u, ""
-	return p.tick()
-}
-
-func (p *picture) tick() error {
-	v := p.app.view(true)
-	text := v.Picture(p.last)
-	if p.extra != "" {
-		text = append(text, v.Style.Warn(p.extra))
-	}
-	return p.screen.Draw(text)
-}
-
-func (p *picture) note(text string) error {
-	p.extra = view.Name(text)
-	return p.tick()
-}
-
-// lines prints what is new.
-type lines struct {
-	app  *app
-	out  io.Writer
-	last *cv1.Update
-}
-
-func (l *lines) state(u *cv1.Update) error {
-	for _, text := range l.app.view(false).News(l.last, u) {
-		if err := write(l.out, text+"\n"); err != nil {
-			return err
-		}
-	}
-	l.last = u
-	return nil
-}
-
-func (l *lines) tick() error { return nil }
-
-func (l *lines) note(text string) error {
-	_, err := fmt.Fprintln(l.app.env.Err, view.Name(text))
 	return err
 }

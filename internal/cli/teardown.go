@@ -5,13 +5,9 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 
 	cv1 "github.com/casemate-dev/casemate/gen/casemate/coordinator/v1"
-	"github.com/casemate-dev/casemate/internal/cli/follow"
 	"github.com/casemate-dev/casemate/internal/cli/view"
-	"github.com/casemate-dev/casemate/internal/rpc"
 )
 
 func newContainerStop(a *app) *cobra.Command {
@@ -142,56 +138,4 @@ func (a *app) goes(ctx context.Context, g goFlags, c *cv1.Container, over func(*
 		}
 		return view.Name(c.GetName()) + " is " + v.Status(last) + "\n"
 	})
-}
-
-// watchContainer follows one container until over says so or it is gone, with a
-// line for every status.
-func (a *app) watchContainer(ctx context.Context, c *cv1.Container, over func(*cv1.Container) (bool, error)) (*cv1.Container, error) {
-	l, err := a.connect()
-	if err != nil {
-		return c, err
-	}
-	last, seen, shown := c, false, ""
-	show := func(c *cv1.Container) error {
-		text := ""
-		err := a.say(func(v view.View) string {
-			if text = view.Name(c.GetName()) + " is " + v.Status(c) + "\n"; text == shown {
-				return ""
-			}
-			return text
-		})
-		shown = text
-		return err
-	}
-	if err := show(c); err != nil {
-		return c, err
-	}
-	err = follow.Run(ctx, a.env.Patience, follow.Watch[cv1.WatchContainersResponse]{
-		Open: func(ctx context.Context, token string) (grpc.ServerStreamingClient[cv1.WatchContainersResponse], error) {
-			return l.containers.WatchContainers(ctx, &cv1.WatchContainersRequest{Org: l.org, Name: c.GetName(), ResumeToken: token})
-		},
-		Token: (*cv1.WatchContainersResponse).GetResumeToken,
-		Fresh: func() { seen = false },
-		Broken: func(err error) {
-			_, _ = fmt.Fprintln(a.env.Err, "connection broken ("+view.Name(rpc.Text(err))+"): trying again")
-		},
-		Take: func(m *cv1.WatchContainersResponse) (bool, error) {
-			switch now := m.GetChanged(); {
-			case now.GetName() == c.GetName() && now.GetUid() != c.GetUid():
-				return true, nil // another container of that name: ours is gone
-			case now.GetName() == c.GetName():
-				last, seen = now, true
-				if done, err := over(now); done {
-					return true, err
-				}
-				return false, show(now)
-			}
-			gone := m.GetDeleted().GetName() == c.GetName() || m.GetSynced() != nil && !seen
-			return gone, nil
-		},
-	})
-	if rpc.Code(err) == codes.NotFound {
-		return last, nil
-	}
-	return last, err
 }

@@ -89,6 +89,9 @@ var scenes = []scene{
 		w.answers("y\n")
 	}},
 	{name: "container-update-force-ended", args: []string{"container", "update", "force", "web", "--yes"}, code: 1, set: func(w *world) { w.fleet.reached = 9 }},
+	{name: "container-relaunch-deleted", args: []string{"container", "relaunch", "web", "--yes"}, code: 1, set: func(w *world) {
+		w.fleet.script = append(goodUpdate()[:2], nil)
+	}},
 	{name: "secret-list", args: []string{"secret", "list"}},
 	{name: "secret-get", args: []string{"secret", "get", "API_KEY"}},
 	{name: "secret-create", args: []string{"secret", "create", "TOKEN", "--value-file", "testdata/value.txt"}},
@@ -101,6 +104,8 @@ var scenes = []scene{
 	{name: "host-add", args: []string{"host", "add", "gpu-3", "10.0.0.13:7443"}},
 	{name: "host-cordon", args: []string{"host", "cordon", "gpu-1"}},
 	{name: "host-uncordon", args: []string{"host", "uncordon", "gpu-2"}},
+	{name: "host-drain", args: []string{"host", "drain", "gpu-1", "--yes"}, code: 1},
+	{name: "host-drain-idle", args: []string{"host", "drain", "gpu-2", "--yes"}},
 	{name: "host-remove", args: []string{"host", "remove", "gpu-2", "--yes"}},
 	{name: "host-remove-used", args: []string{"host", "remove", "gpu-1", "--yes"}, code: 1},
 	{name: "route-list", args: []string{"route", "list"}},
