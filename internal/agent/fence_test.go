@@ -77,3 +77,30 @@ func TestTheFenceSurvivesARestartAndIsTold(t *testing.T) {
 		t.Errorf("epoch 1 after 7 gives %v", err)
 	}
 }
+
+func TestACallThatWaitedIsStaleIfANewerCoordinatorCameMeanwhile(t *testing.T) {
+	h := newHarness(t)
+	for name, call := range map[string]func() error{
+		"create": func() error { _, err := h.create("a", newSpec(0)); return err },
+		"stop":   func() error { _, err := h.stopEnclave("b"); return err },
+		"delete": func() error { return h.delete("c") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h.restart(func(c *Config) { c.StateDir = t.TempDir() })
+			done, err := h.agent.turn(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer := make(chan error, 1)
+			go func() { answer <- call() }()
+			eventually(t, "the call was admitted", func() bool { return h.agent.fence.Current().Epoch == 1 })
+			if _, err := h.hosts().GetHost(t.Context(), &agentv1.GetHostRequest{Fence: at("c1", 2)}); err != nil {
+				t.Fatal(err)
+			}
+			done()
+			if err := <-answer; rpc.Reason(err) != "STALE_EPOCH" {
+				t.Errorf("it gives %v", err)
+			}
+		})
+	}
+}
