@@ -17,7 +17,8 @@ endif
 COMMANDS := agent coordinator gateway guest casemate
 TEST_TIMEOUT ?= 15m
 
-.PHONY: all build demo test test-fast generate check-generated lint fmt bench soak fuzz clean apt
+.PHONY: all build demo test test-fast generate check-generated lint fmt clean apt \
+	bench bench-updates bench-gateway bench-attest bench-store bench-load soak fuzz
 
 all: build
 
@@ -31,11 +32,20 @@ build:
 demo: build
 	@$(BIN)/casemate dev demo $(if $(KEEP),--keep)
 
-# A C compiler is needed for the race detector and for go-nvml.
+# What the tests need besides Go: a C compiler for the race detector and go-nvml,
+# systemd-analyze and perl for what is deployed.
 apt:
-	@command -v gcc >/dev/null || { \
-		echo "installing gcc"; \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq gcc libc6-dev >/dev/null; }
+	@missing=(); \
+	command -v gcc >/dev/null || missing+=(gcc libc6-dev); \
+	[ -e /usr/include/stdlib.h ] || missing+=(libc6-dev); \
+	command -v systemd-analyze >/dev/null || missing+=(systemd); \
+	command -v perl >/dev/null || missing+=(perl); \
+	if [ $${#missing[@]} -gt 0 ]; then \
+		echo "installing $${missing[*]}"; \
+		sudo=(); [ "$$(id -u)" = 0 ] || sudo=(sudo -n); \
+		"$${sudo[@]}" apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive "$${sudo[@]}" apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null; \
+	fi
 
 test: apt build $(TOOLS)/grpcurl
 	CASEMATE_BIN=$(abspath $(BIN)) CASEMATE_GRPCURL=$(abspath $(TOOLS))/grpcurl \
@@ -60,6 +70,40 @@ $(TOOLS)/golangci-lint: tools/lint/go.mod tools/lint/go.sum
 	@mkdir -p $(TOOLS)
 	cd tools/lint && CGO_ENABLED=0 $(GO) build -o ../../$(TOOLS)/ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 	@touch $@
+
+# Side by side with what a user would take instead; minutes each. haproxy comes
+# from Debian.
+bench: build bench-updates bench-gateway bench-attest bench-store bench-load
+
+bench-updates: build
+	$(GO) run ./test/updatebench -bin $(BIN)
+
+bench-gateway:
+	@command -v haproxy >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq haproxy >/dev/null; }
+	$(GO) run ./test/gatewaybench
+
+bench-attest:
+	$(GO) test -run '^$$' -bench . -benchmem ./pkg/attest/...
+
+bench-store:
+	$(GO) test -run '^$$' -bench . -benchmem ./internal/store/... ./internal/coordinator/plan
+
+bench-load:
+	$(GO) run ./test/load
+
+# As long as told: make soak FOR=8h, or make soak STEPS=100000000.
+soak:
+	SOAK_FOR=$(FOR) SOAK_STEPS=$(STEPS) $(GO) test ./test/sim -run TestSoak -timeout 0 -v
+
+# Every fuzz target for a few seconds; FUZZTIME=10m for longer.
+FUZZTIME ?= 5s
+fuzz:
+	@for p in $$($(GO) list ./...); do \
+		dir=$$($(GO) list -f '{{.Dir}}' $$p); \
+		for f in $$(grep -hos '^func Fuzz[A-Za-z0-9_]*' $$dir/*_test.go | cut -d' ' -f2); do \
+			echo "$$p $$f"; $(GO) test $$p -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) || exit 1; \
+		done; \
+	done
 
 generate: $(TOOLS)/buf
 	rm -rf gen
