@@ -1,0 +1,249 @@
+package sim
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+
+	"github.com/casemate-dev/casemate/internal/coordinator/model"
+	"github.com/casemate-dev/casemate/internal/coordinator/records"
+	"github.com/casemate-dev/casemate/internal/store"
+)
+
+// disk is the store as all coordinators see it, with the faults that disks have.
+type disk struct {
+	store.Store
+	// commit keeps the order of commits and of what is seen of them the same.
+	commit sync.Mutex
+	full   bool
+	// doubtful commits fail although they were applied, failing ones without.
+	doubtful, failing int
+}
+
+// handle is one coordinator's way to the store.
+type handle struct {
+	*disk
+	w *world
+	c *coordinator
+}
+
+// Txn commits, unless the disk or the process fails first.
+func (h *handle) Txn(ctx context.Context, compares []store.Compare, ops []store.Op) (int64, error) {
+	w := h.w
+	w.mu.Lock()
+	err := h.before(len(ops) > 0)
+	w.mu.Unlock()
+	if err != nil {
+		return 0, err
+	}
+	h.commit.Lock()
+	defer h.commit.Unlock()
+	rev, err := h.Store.Txn(ctx, compares, ops)
+	if err != nil || len(ops) == 0 {
+		return rev, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.committed(h.c, ops, rev)
+	if h.doubtful > 0 && !w.calm {
+		h.doubtful--
+		w.say("a commit is applied, and fails")
+		return 0, store.ErrIO
+	}
+	if h.c.dooms("after a commit") {
+		return 0, context.Canceled
+	}
+	return rev, nil
+}
+
+func (h *handle) before(writes bool) error {
+	switch {
+	case !writes:
+		return nil
+	case h.full:
+		return store.ErrFull
+	case h.failing > 0 && !h.w.calm:
+		h.failing--
+		return store.ErrIO
+	case h.c.dooms("before a commit"):
+		return context.Canceled
+	}
+	return nil
+}
+
+// seen is one container as it is committed.
+type seen struct {
+	key          model.ContainerKey
+	container    *model.Container
+	update       *model.Update
+	reservations map[string]model.Reservation
+	// switched are the updates whose candidate was switched to, by id.
+	switched map[string]bool
+	statuses map[string]model.UpdateStatus
+	requests map[string]string
+}
+
+// view is everything that is committed, decoded from what was written.
+type view struct {
+	epoch        int64
+	containers   map[string]*seen
+	routes       map[string]model.Route
+	reservations map[string]model.Reservation
+	revision     int64
+}
+
+func newView() *view {
+	return &view{containers: map[string]*seen{}, routes: map[string]model.Route{}, reservations: map[string]model.Reservation{}}
+}
+
+// of returns the container of a key's rest, org/name/….
+func (v *view) of(rest string) *seen {
+	parts := strings.SplitN(rest, "/", 3)
+	name := parts[0] + "/" + parts[1]
+	c := v.containers[name]
+	if c == nil {
+		c = &seen{
+			key:          model.ContainerKey{Org: parts[0], Name: parts[1]},
+			reservations: map[string]model.Reservation{}, switched: map[string]bool{},
+			statuses: map[string]model.UpdateStatus{}, requests: map[string]string{},
+		}
+		v.containers[name] = c
+	}
+	return c
+}
+
+func decode[T any](op store.Op) T {
+	var e struct {
+		Kind string `json:"kind"`
+		V    int    `json:"v"`
+		Data T      `json:"data"`
+	}
+	if err := json.Unmarshal(op.Value, &e); err != nil {
+		panic(fmt.Sprintf("record %s: %v", op.Key, err))
+	}
+	return e.Data
+}
+
+// committed takes a commit into the view and checks what has to hold.
+func (w *world) committed(c *coordinator, ops []store.Op, rev int64) {
+	w.stats.steps++
+	v := w.view
+	if c.epoch > 0 && c.epoch < v.epoch {
+		w.violate("I7", "the coordinator of epoch %d commits although %d has followed", c.epoch, v.epoch)
+	}
+	if rev <= v.revision {
+		w.violate("I7", "revision %d follows %d", rev, v.revision)
+	}
+	v.revision = rev
+	touched := map[*seen]change{}
+	var routes []model.Route
+	for _, op := range ops {
+		w.take(op, touched, &routes)
+	}
+	for s, was := range touched {
+		w.check(s, was)
+	}
+	for _, r := range routes {
+		for _, g := range w.gates {
+			g.send(r)
+		}
+	}
+}
+
+// change is what a container was before a commit.
+type change struct {
+	container *model.Container
+	update    *model.Update
+	route     model.Route
+}
+
+func (w *world) take(op store.Op, touched map[*seen]change, routes *[]model.Route) {
+	v := w.view
+	kind, rest, _ := strings.Cut(op.Key, "/")
+	touch := func(s *seen) *seen {
+		if _, ok := touched[s]; !ok {
+			c := change{container: s.container, update: s.update}
+			if s.container != nil {
+				c.route = v.routes[s.container.Spec.Domain]
+			}
+			touched[s] = c
+		}
+		return s
+	}
+	del := op.Kind == store.OpDelete
+	switch kind + "/" {
+	case records.ContainerPrefix:
+		s := touch(v.of(rest))
+		if s.container = nil; !del {
+			c := decode[model.Container](op)
+			s.container = &c
+		}
+	case records.UpdatePrefix:
+		if del {
+			return
+		}
+		u := decode[model.Update](op)
+		s := touch(v.of(rest))
+		w.updateSeen(s, &u)
+	case records.ReservationPrefix:
+		s := touch(v.of(rest))
+		id := rest[strings.LastIndexByte(rest, '/')+1:]
+		delete(s.reservations, id)
+		delete(v.reservations, id)
+		if !del {
+			r := decode[model.Reservation](op)
+			s.reservations[id], v.reservations[id] = r, r
+		}
+	case records.RoutePrefix:
+		r := decode[model.Route](op)
+		if was := v.routes[r.Domain]; r.Generation <= was.Generation {
+			w.violate("I7", "the route of %s goes from generation %d to %d", r.Domain, was.Generation, r.Generation)
+		}
+		touch(v.of(r.Org + "/" + r.Container))
+		v.routes[r.Domain] = r
+		*routes = append(*routes, r)
+	case records.RequestPrefix:
+		r := decode[model.Request](op)
+		w.requestSeen(rest, r)
+	case records.EventPrefix:
+		if w.verbose && !del {
+			e := decode[model.Event](op)
+			w.say("        %s: %s: %s", e.Container, e.Reason, e.Text)
+		}
+	case "meta/":
+		if rest == "epoch" {
+			epoch := decode[int64](op)
+			if epoch <= v.epoch {
+				w.violate("I7", "epoch %d follows %d", epoch, v.epoch)
+			}
+			v.epoch = epoch
+		}
+	}
+}
+
+func (w *world) updateSeen(s *seen, u *model.Update) {
+	if s.statuses[u.ID] == "" {
+		w.stats.updates++
+	}
+	if u.Status.Ended() && !s.statuses[u.ID].Ended() {
+		w.stats.ended++
+	}
+	s.statuses[u.ID] = u.Status
+	s.update = u
+}
+
+func (v *view) names() []string {
+	var out []string
+	for name, s := range v.containers {
+		if s.container != nil {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// clone is for comparing what a container was with what it is.
+func clone(m map[string]model.Reservation) map[string]model.Reservation { return maps.Clone(m) }

@@ -1,0 +1,369 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"sort"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/casemate-dev/casemate/internal/coordinator/model"
+	"github.com/casemate-dev/casemate/internal/store"
+	"github.com/casemate-dev/casemate/internal/store/memory"
+	"github.com/casemate-dev/casemate/internal/store/sqlite"
+)
+
+// plot is one run: its seed decides latencies and fates, its actions the rest.
+type plot struct {
+	seed    uint64
+	actions []action
+	sqlite  bool
+	verbose bool
+}
+
+// outcome is what came of it.
+type outcome struct {
+	stats     stats
+	violation *violation
+	trace     []string
+}
+
+const actionsPerRun = 80
+
+// keptKinds is the last of the kinds that every run has: waiting, deploying and
+// updating.
+const keptKinds = 2
+
+// generate makes the run of a seed.
+func generate(seed uint64) plot {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	// Each run leaves out a part of what can happen, so that what is left gets
+	// further.
+	weights, total := make([]int, len(kinds)), 0
+	for i, k := range kinds {
+		if i <= keptKinds || rng.IntN(5) > 1 {
+			weights[i] = k.weight
+		}
+		total += weights[i]
+	}
+	p := plot{seed: seed}
+	for range actionsPerRun {
+		n := rng.IntN(total)
+		kind := 0
+		for n >= weights[kind] {
+			n -= weights[kind]
+			kind++
+		}
+		p.actions = append(p.actions, action{uint8(kind), uint8(rng.Uint32()), uint8(rng.Uint32()), uint8(rng.Uint32())})
+	}
+	return p
+}
+
+// passes are the times that go by after an action.
+var passes = []time.Duration{
+	0, 0, 20 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second, 2 * time.Second, 7 * time.Second,
+	7 * time.Second, 20 * time.Second, 20 * time.Second, 45 * time.Second, 45 * time.Second, 90 * time.Second, 5 * time.Minute, 20 * time.Minute,
+}
+
+func (a action) pass() time.Duration {
+	d := passes[int(a.Pass)%len(passes)]
+	return d + d*time.Duration(a.Pass/16)/16
+}
+
+// play carries a run out.
+func play(t *testing.T, p plot) outcome {
+	t.Helper()
+	var out outcome
+	dir := ""
+	if p.sqlite {
+		dir = t.TempDir()
+	}
+	synctest.Test(t, func(t *testing.T) {
+		s, err := open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := newWorld(p, s)
+		w.playAll(p.actions)
+		w.end()
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		w.stats.runs++
+		out = outcome{w.stats, w.violation, w.trace}
+	})
+	return out
+}
+
+func open(dir string) (store.Store, error) {
+	if dir == "" {
+		return memory.New(memory.Config{}), nil
+	}
+	return sqlite.Open(context.Background(), sqlite.Config{Path: filepath.Join(dir, "store.db")})
+}
+
+func newWorld(p plot, s store.Store) *world {
+	w := &world{
+		seed: p.seed, verbose: p.verbose, began: time.Now(), disk: &disk{Store: s}, view: newView(),
+		counts: map[string]uint64{}, judged: map[string]bool{}, healthy: map[string]bool{},
+		forced: map[string]bool{}, requests: map[string]request{},
+	}
+	for i := range 1 + int(mix(p.seed)%3) {
+		w.hosts = append(w.hosts, newHost(w, fmt.Sprintf("h%d", i+1)))
+	}
+	w.gates = []*gateway{newGateway(w, "g1"), newGateway(w, "g2")}
+	return w
+}
+
+func (w *world) playAll(actions []action) {
+	w.startCoordinator()
+	watch := w.watchFromHere()
+	w.pass(10 * time.Second)
+	for _, a := range actions {
+		w.mu.Lock()
+		w.stats.steps++
+		kinds[int(a.Kind)%len(kinds)].do(w, a)
+		w.mu.Unlock()
+		if w.pass(a.pass()) {
+			watch.close()
+			return
+		}
+	}
+	w.settle()
+	watch.compare(w)
+}
+
+// pass lets time go by; it reports whether an invariant was violated.
+func (w *world) pass(d time.Duration) bool {
+	time.Sleep(d)
+	synctest.Wait()
+	w.bury()
+	w.mu.Lock()
+	down := w.leader() == nil && w.downUntil.IsZero()
+	start := down || !w.downUntil.IsZero() && !time.Now().Before(w.downUntil)
+	w.mu.Unlock()
+	if start {
+		if w.startCoordinator() {
+			synctest.Wait()
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.coords {
+		if w.calm && c != w.leader() {
+			c.die()
+		}
+	}
+	return w.violation != nil
+}
+
+// settle ends every fault and waits until everything has come to rest.
+func (w *world) settle() {
+	w.mu.Lock()
+	w.say("faults end")
+	w.calm, w.lossy, w.slow, w.disk.full = true, 0, 0, false
+	for _, h := range w.hosts {
+		h.confess()
+		h.linked, h.cordoned = true, false
+		if h.up {
+			w.reconnect(h)
+		}
+		h.restart()
+		h.heal()
+	}
+	for _, g := range w.gates {
+		g.up, g.linked = true, true
+	}
+	w.reconnectGateways()
+	w.mu.Unlock()
+	calm := time.Now()
+	w.mu.Lock()
+	w.calmSince = calm
+	w.mu.Unlock()
+	why := ""
+	// Whoever is to start a coordinator does so.
+	for range 3 {
+		w.pass(time.Minute)
+	}
+	for time.Since(calm) < 10*time.Hour {
+		if w.pass(10 * time.Minute) {
+			return
+		}
+		if why = w.restless(); why == "" {
+			w.pass(30 * time.Minute)
+			if why = w.restless(); why == "" {
+				return
+			}
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.violate("I8", "after 10 hours without faults: %s", why)
+}
+
+// restless says why things are not at rest: I8, and the second half of I6.
+func (w *world) restless() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.coords) != 1 || w.coords[0].dead {
+		return fmt.Sprintf("%d coordinators run", len(w.coords))
+	}
+	names := w.view.names()
+	sort.Strings(names)
+	wanted := map[string]bool{}
+	for _, name := range names {
+		s := w.view.containers[name]
+		if why := w.containerRests(s); why != "" {
+			return why
+		}
+		if a := s.container.Active; a != nil {
+			wanted[a.Host+"/"+a.ID] = true
+		}
+	}
+	for _, h := range w.hosts {
+		if why := w.hostRests(h, wanted); why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+func (w *world) containerRests(s *seen) string {
+	c := s.container
+	r := w.view.routes[c.Spec.Domain]
+	switch {
+	case c.Update != "":
+		return fmt.Sprintf("update %s is in %s until %s", c.Update, s.update.Step, s.update.Deadline)
+	case c.Teardown != nil:
+		return fmt.Sprintf("the teardown of %s is in %s", s.key, c.Teardown.Step)
+	case len(c.Leftovers) > 0:
+		return fmt.Sprintf("%s has the leftover %s", s.key, c.Leftovers[0].ID)
+	case c.Active == nil && len(s.reservations) > 0:
+		return fmt.Sprintf("nothing of %s runs, and it has reservations %v", s.key, s.reservations)
+	case c.Active == nil && r.State != model.RouteClosed:
+		return fmt.Sprintf("nothing of %s runs, and its route is %s", s.key, r.State)
+	case c.Active == nil && c.Status != model.Failed && c.Status != model.Stopped:
+		return fmt.Sprintf("nothing of %s runs, and it is %s", s.key, c.Status)
+	case c.Active == nil:
+		return ""
+	case c.Status != model.Running:
+		return fmt.Sprintf("%s is %s, and %s serves", s.key, c.Status, c.Active.ID)
+	case r.State != model.RouteServing || r.Enclave != c.Active.ID:
+		return fmt.Sprintf("%s serves, and its route is %s to %s", c.Active.ID, r.State, r.Enclave)
+	case len(s.reservations) != 1 || s.reservations[c.Active.ID].Host != c.Active.Host:
+		return fmt.Sprintf("%s serves, and the reservations of %s are %v", c.Active.ID, s.key, s.reservations)
+	}
+	for _, g := range w.gates {
+		if g.routes[r.Domain].Generation != r.Generation {
+			return fmt.Sprintf("gateway %s has generation %d of %s, want %d", g.name, g.routes[r.Domain].Generation, r.Domain, r.Generation)
+		}
+	}
+	return ""
+}
+
+func (w *world) hostRests(h *host, wanted map[string]bool) string {
+	f := w.coords[0].fleet
+	for _, e := range h.sorted() {
+		id := h.name + "/" + e.id
+		switch {
+		case e.foreign && e.stopped:
+			return e.id + ", which is of another cluster, was stopped"
+		case e.foreign:
+		case e.runs() && !wanted[id]:
+			return fmt.Sprintf("nobody wants %s on %s, which is %s", e.id, h.name, e.state)
+		case e.ended() && e.claimed:
+			return fmt.Sprintf("%s on %s has ended and still holds its claim", e.id, h.name)
+		}
+		if wanted[id] && e.ended() {
+			return fmt.Sprintf("%s is to serve, and it has ended", e.id)
+		}
+		delete(wanted, id)
+	}
+	for id := range f.promised[h.name] {
+		if _, ok := w.view.reservations[id]; !ok {
+			return fmt.Sprintf("%s is promised room on %s, and has no reservation", id, h.name)
+		}
+	}
+	for id, r := range w.view.reservations {
+		if _, ok := f.promised[r.Host][id]; !ok {
+			return fmt.Sprintf("%s has a reservation on %s, and the planner does not know", id, r.Host)
+		}
+	}
+	for id := range wanted {
+		if len(id) > len(h.name) && id[:len(h.name)+1] == h.name+"/" {
+			return id + " is to serve, and does not exist"
+		}
+	}
+	return ""
+}
+
+// end stops every coordinator.
+func (w *world) end() {
+	w.mu.Lock()
+	for _, c := range w.coords {
+		c.die()
+	}
+	w.mu.Unlock()
+	w.bury()
+	synctest.Wait()
+}
+
+// watching replays the store's changes from one revision on: I10.
+type watching struct {
+	w    store.Watcher
+	have map[string]string
+}
+
+func (w *world) watchFromHere() *watching {
+	page, err := w.disk.List(context.Background(), "", store.ListOptions{})
+	if err != nil {
+		panic(err)
+	}
+	out := &watching{have: map[string]string{}}
+	for _, kv := range page.KVs {
+		out.have[kv.Key] = string(kv.Value)
+	}
+	if out.w, err = w.disk.Watch(context.Background(), "", page.Revision); err != nil {
+		panic(err)
+	}
+	return out
+}
+
+func (x *watching) close() { x.w.Close() }
+
+// compare checks that replaying a watch from any token gives what List gives.
+func (x *watching) compare(w *world) {
+	defer x.w.Close()
+	page, err := w.disk.List(context.Background(), "", store.ListOptions{})
+	if err != nil {
+		panic(err)
+	}
+	for at := int64(0); at < page.Revision; {
+		b, err := x.w.Next(context.Background())
+		if err != nil {
+			// The reader is too slow on purpose: the history is bounded.
+			return
+		}
+		at = b.Revision
+		for _, ev := range b.Events {
+			if ev.Type == store.EventDelete {
+				delete(x.have, ev.KV.Key)
+			} else {
+				x.have[ev.KV.Key] = string(ev.KV.Value)
+			}
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(page.KVs) != len(x.have) {
+		w.violate("I10", "the watch gives %d records, List gives %d", len(x.have), len(page.KVs))
+	}
+	for _, kv := range page.KVs {
+		if x.have[kv.Key] != string(kv.Value) {
+			w.violate("I10", "the watch gives another %s than List", kv.Key)
+		}
+	}
+}
