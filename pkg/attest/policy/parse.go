@@ -84,6 +84,8 @@ func checkNode(n *yaml.Node) error {
 	switch {
 	case n.Kind == yaml.AliasNode || n.Anchor != "":
 		return fmt.Errorf("line %d: anchors and aliases are refused", n.Line)
+	case n.Kind == yaml.ScalarNode && (n.ShortTag() == "!!merge" || n.Value == "<<"):
+		return fmt.Errorf("line %d: merge keys are refused", n.Line)
 	case n.Style&yaml.TaggedStyle != 0:
 		return fmt.Errorf("line %d: tags are refused", n.Line)
 	case n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null":
