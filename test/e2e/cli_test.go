@@ -90,3 +90,13 @@ func says(t *testing.T, text string, parts ...string) {
 		rest = rest[i+len(p):]
 	}
 }
+
+// line returns the first line of a text that begins with a word.
+func line(text, word string) string {
+	for l := range strings.Lines(text) {
+		if strings.HasPrefix(l, word+" ") {
+			return l
+		}
+	}
+	return ""
+}
