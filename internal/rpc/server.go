@@ -124,7 +124,8 @@ func (s *Server) Run(ctx context.Context) error {
 	serve := func(server *grpc.Server, lis []net.Listener) {
 		for _, l := range lis {
 			g.Go(func() error {
-				if err := server.Serve(l); err != nil {
+				// It is stopped before it serves if ctx ends that early.
+				if err := server.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 					return fmt.Errorf("serve on %s: %w", l.Addr(), err)
 				}
 				return nil

@@ -29,7 +29,7 @@ func (s *Server) token(prefix string, revision int64) string {
 
 func (s *Server) parseToken(prefix, token string) (int64, error) {
 	bad := rpc.FieldError("resume_token", "BAD_RESUME_TOKEN", "the token is not one of this watch: watch again without it")
-	raw, err := base64.RawURLEncoding.DecodeString(token)
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(token)
 	if err != nil {
 		return 0, bad
 	}
