@@ -13,7 +13,7 @@ import (
 // daemons are the units, with the greatest exposure that systemd-analyze may
 // find in each: 0.0 is a service that can do nothing, 10.0 one that may do
 // everything.
-var daemons = map[string]string{"agent": "2.2", "coordinator": "1.2", "gateway": "1.7"}
+var daemons = map[string]string{"agent": "2.1", "coordinator": "1.5", "gateway": "1.6"}
 
 // analyze runs systemd-analyze, which must be there: a check that is left out
 // silently is none.
