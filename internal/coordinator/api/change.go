@@ -211,6 +211,9 @@ func (s *Server) change(ctx context.Context, c change) (*begun, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.validateOnly {
+		return s.changeChecked(ctx, c, draft, item)
+	}
 	var out *begun
 	err = s.cfg.Runner.Planning(func() error {
 		out, err = s.changePlanned(ctx, c, draft)
@@ -222,36 +225,51 @@ func (s *Server) change(ctx context.Context, c change) (*begun, error) {
 	return out, err
 }
 
+// changeChecked says what would be done. It only reads, so it waits neither for
+// plans that are being committed nor for the container's turn: what it says may
+// be another thing a moment later either way.
+func (s *Server) changeChecked(ctx context.Context, c change, draft *planner.Draft, item records.Item[model.Container]) (*begun, error) {
+	l := &records.Loaded{State: engine.State{Container: &item.Value}, ContainerRevision: item.Revision}
+	proposal, _, err := s.proposeChange(ctx, c, draft, l)
+	if done, ok := repeated(err); ok {
+		return s.again(ctx, c.key.Org, done)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &begun{plan: planMessage(proposal.Plan)}, nil
+}
+
+// proposeChange checks a change against the state as it stands and makes the
+// proposal.
+func (s *Server) proposeChange(ctx context.Context, c change, draft *planner.Draft, l *records.Loaded) (*planner.Proposal, records.Extra, error) {
+	if c.etag != "" && c.etag != etag(l.ContainerRevision) {
+		return nil, records.Extra{}, etagMismatch("container")
+	}
+	if c.admit != nil {
+		if err := c.admit(l.Container); err != nil {
+			return nil, records.Extra{}, err
+		}
+	}
+	if !c.validateOnly {
+		if err := engine.Startable(l.State); err != nil {
+			return nil, records.Extra{}, err
+		}
+	}
+	return s.propose(ctx, c.request, draft, l, c.kind, c.options, c.planEtag)
+}
+
 func (s *Server) changePlanned(ctx context.Context, c change, draft *planner.Draft) (*begun, error) {
 	var plan *cv1.Plan
 	state, err := s.cfg.Runner.Do(ctx, c.key, func(ctx context.Context, l *records.Loaded) (engine.Event, records.Extra, error) {
-		if c.etag != "" && c.etag != etag(l.ContainerRevision) {
-			return nil, records.Extra{}, etagMismatch("container")
-		}
-		if c.admit != nil {
-			if err := c.admit(l.Container); err != nil {
-				return nil, records.Extra{}, err
-			}
-		}
-		if !c.validateOnly {
-			if err := engine.Startable(l.State); err != nil {
-				return nil, records.Extra{}, err
-			}
-		}
-		proposal, extra, err := s.propose(ctx, c.request, draft, l, c.kind, c.options, c.planEtag)
+		proposal, extra, err := s.proposeChange(ctx, c, draft, l)
 		if err != nil {
 			return nil, extra, err
 		}
 		plan = planMessage(proposal.Plan)
-		if c.validateOnly {
-			return nil, extra, errValidated
-		}
 		id := fmt.Sprintf("%s-u%d", c.key.Name, l.Container.Updates+1)
 		return proposal.Start, extra, c.request.record(&extra, s, c.key.Name, id)
 	})
-	if errors.Is(err, errValidated) {
-		return &begun{plan: plan}, nil
-	}
 	if err != nil {
 		return nil, err
 	}
