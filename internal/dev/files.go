@@ -64,29 +64,33 @@ func (f *Fleet) writeAgent(n int, preset string) error {
 	if err := f.put(fmt.Sprintf("host-%d.yaml", n+1), fmt.Sprintf("version: 1\nname: %s\npreset: %s\nmode_switch: {duration: 100ms}\n", HostName(n), preset)); err != nil {
 		return err
 	}
-	return f.put(fmt.Sprintf("agent-%d.yaml", n+1), fmt.Sprintf(`name: %s
+	tcp, host := "", ""
+	if p := f.place(agentName(n)); p.API != "" {
+		tcp, host = "  tcp: "+f.AgentAddress(n)+"\n", "    listen_host: "+p.Traffic+"\n"
+	}
+	return f.put(agentName(n)+".yaml", fmt.Sprintf(`name: %s
 state_dir: %s
 listen:
   local: %s
-profile: none
+%sprofile: none
 backend:
   kind: fake
   fake:
     guest: %s
     dir: %s
     host_file: %s
-capacity:
+%scapacity:
   cpus: 256
   memory_mib: 4194304
 gpu:
   switch_modes: true
 allow_insecure: [simulated, debug]
-`, HostName(n), f.file(fmt.Sprintf("agent-%d", n+1)), f.AgentSocket(n), f.Binary("guest"),
-		f.file(fmt.Sprintf("enclaves-%d", n+1)), f.file(fmt.Sprintf("host-%d.yaml", n+1))))
+`, HostName(n), f.file(fmt.Sprintf("agent-%d", n+1)), f.AgentSocket(n), tcp, f.Binary("guest"),
+		f.file(fmt.Sprintf("enclaves-%d", n+1)), f.file(fmt.Sprintf("host-%d.yaml", n+1)), host))
 }
 
 func (f *Fleet) writeCoordinator() error {
-	tcp, err := freeAddr()
+	tcp, err := address(f.place("coordinator").API, apiPort)
 	if err != nil {
 		return err
 	}
@@ -110,11 +114,12 @@ git:
 }
 
 func (f *Fleet) writeGateway(n int) error {
-	listen, err := freeAddr()
+	place := f.place(gatewayName(n))
+	listen, err := address(place.Traffic, trafficPort)
 	if err != nil {
 		return err
 	}
-	admin, err := freeAddr()
+	admin, err := address(place.API, adminPort)
 	if err != nil {
 		return err
 	}
@@ -122,11 +127,11 @@ func (f *Fleet) writeGateway(n int) error {
 		f.GatewayAddr = listen
 	}
 	f.GatewayAddrs, f.AdminAddrs = append(f.GatewayAddrs, listen), append(f.AdminAddrs, admin)
-	return f.put(fmt.Sprintf("gateway-%d.yaml", n+1), fmt.Sprintf(`name: gateway-%d
+	return f.put(gatewayName(n)+".yaml", fmt.Sprintf(`name: gateway-%d
 coordinator: %s
 state_dir: %s
 listen: [%q]
 admin: %s
 drain_timeout: 2s
-`, n+1, f.Socket(), f.file(fmt.Sprintf("gateway-%d", n+1)), listen, admin))
+`, n+1, f.coordinatorAddress(), f.file(gatewayName(n)), listen, admin))
 }

@@ -31,6 +31,8 @@ type Options struct {
 	Limits []string
 	// ReadyTimeout is how long the fleet may take to be ready.
 	ReadyTimeout time.Duration
+	// Place says where each process runs, by its name; nil for loopback.
+	Place func(process string) Place
 }
 
 // Fleet is a coordinator, agents and gateways that run on this machine.
@@ -62,6 +64,10 @@ func (f *Fleet) AgentSocket(n int) string {
 
 // HostName is the name of the n-th host.
 func HostName(n int) string { return fmt.Sprintf("host-%d", n+1) }
+
+func agentName(n int) string { return fmt.Sprintf("agent-%d", n+1) }
+
+func gatewayName(n int) string { return fmt.Sprintf("gateway-%d", n+1) }
 
 // Conn is the connection to the coordinator.
 func (f *Fleet) Conn() *grpc.ClientConn { return f.conn }
@@ -109,13 +115,13 @@ func Start(ctx context.Context, o Options) (_ *Fleet, retErr error) {
 
 // StartCoordinator starts the coordinator, again if it was stopped.
 func (f *Fleet) StartCoordinator() (err error) {
-	f.Coordinator, err = startProcess(f.Dir, "coordinator", f.Binary("coordinator"), "--config", f.file("coordinator.yaml"))
+	f.Coordinator, err = f.start("coordinator", "coordinator")
 	return err
 }
 
 // StartAgent starts the n-th agent, again if it was stopped.
 func (f *Fleet) StartAgent(n int) error {
-	p, err := startProcess(f.Dir, fmt.Sprintf("agent-%d", n+1), f.Binary("agent"), "--config", f.file(fmt.Sprintf("agent-%d.yaml", n+1)))
+	p, err := f.start(agentName(n), "agent")
 	if err != nil {
 		return err
 	}
@@ -129,7 +135,7 @@ func (f *Fleet) StartAgent(n int) error {
 
 // StartGateway starts the n-th gateway, again if it was stopped.
 func (f *Fleet) StartGateway(n int) error {
-	p, err := startProcess(f.Dir, fmt.Sprintf("gateway-%d", n+1), f.Binary("gateway"), "--config", f.file(fmt.Sprintf("gateway-%d.yaml", n+1)))
+	p, err := f.start(gatewayName(n), "gateway")
 	if err != nil {
 		return err
 	}
@@ -149,7 +155,7 @@ func (f *Fleet) ready(ctx context.Context) error {
 	defer cancel()
 	hosts := cv1.NewHostServiceClient(f.conn)
 	for n := range f.Hosts {
-		_, err := hosts.AddHost(ctx, &cv1.AddHostRequest{Name: HostName(n), Address: f.AgentSocket(n)}, grpc.WaitForReady(true))
+		_, err := hosts.AddHost(ctx, &cv1.AddHostRequest{Name: HostName(n), Address: f.AgentAddress(n)}, grpc.WaitForReady(true))
 		if err != nil {
 			return f.explain(fmt.Errorf("add %s: %w", HostName(n), err))
 		}

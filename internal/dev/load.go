@@ -47,6 +47,8 @@ type Target struct {
 	Clients         int
 	// Timeout bounds one request; in a replace it must be longer than the hold.
 	Timeout time.Duration
+	// Dial connects to an IP and port; nil from this process's own network.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // StartLoad starts the clients; Stop ends them.
@@ -69,10 +71,12 @@ func StartLoad(ctx context.Context, t Target) *Load {
 // sample enclaves' certificates are their own; what answers is told by what it
 // says.
 func newClient(t Target, keep bool) *http.Client {
-	dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
+	from := t.Dial
+	if from == nil {
 		var d net.Dialer
-		return d.DialContext(ctx, network, t.Gateway)
+		from = d.DialContext
 	}
+	dial := func(ctx context.Context, network, _ string) (net.Conn, error) { return from(ctx, network, t.Gateway) }
 	return &http.Client{Timeout: t.Timeout, Transport: &http.Transport{
 		DialContext:       dial,
 		DisableKeepAlives: !keep,
