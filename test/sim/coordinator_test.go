@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -48,6 +49,11 @@ func (c *coordinator) dooms(point string) bool {
 	if c.dead {
 		return true
 	}
+	if c.w.keep && c.hits(point) {
+		c.w.say("the coordinator crashes at %s", c.w.crashAt)
+		c.die()
+		return true
+	}
 	if c.doomed == 0 || c.at != "" && c.at != point || c.w.calm {
 		return false
 	}
@@ -56,6 +62,35 @@ func (c *coordinator) dooms(point string) bool {
 	}
 	c.w.say("the coordinator crashes %s", point)
 	c.die()
+	return true
+}
+
+// hits notes a point by what it is and by the step that the update is in, and
+// says whether it is the one at which this run crashes.
+func (c *coordinator) hits(point string) bool {
+	w := c.w
+	s := w.view.containers["acme/api"]
+	step := "none"
+	if s != nil && s.container != nil {
+		if u := s.state(w.view).Update; u != nil {
+			step = string(u.Step)
+		}
+		if t := s.container.Teardown; t != nil {
+			step = "teardown " + string(t.Step)
+		}
+	}
+	return w.reach(point + " in " + step)
+}
+
+// reach notes a point.
+func (w *world) reach(label string) bool {
+	if !slices.Contains(w.points, label) {
+		w.points = append(w.points, label)
+	}
+	if label != w.crashAt {
+		return false
+	}
+	w.crashAt = "done: " + label
 	return true
 }
 
@@ -211,7 +246,11 @@ func (d doomedGateways) AwaitAck(ctx context.Context, domain string, generation 
 	d.c.w.mu.Lock()
 	d.c.dooms("call awaitack")
 	d.c.w.mu.Unlock()
-	return d.Tracker.AwaitAck(ctx, domain, generation)
+	err := d.Tracker.AwaitAck(ctx, domain, generation)
+	d.c.w.mu.Lock()
+	d.c.dooms("answer awaitack")
+	d.c.w.mu.Unlock()
+	return err
 }
 
 func (d doomedGateways) Drain(ctx context.Context, enclave string, report func(int64)) error {

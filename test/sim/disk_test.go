@@ -34,7 +34,11 @@ type handle struct {
 func (h *handle) Txn(ctx context.Context, compares []store.Compare, ops []store.Op) (int64, error) {
 	w := h.w
 	w.mu.Lock()
+	entered := w.entering(ops)
 	err := h.before(len(ops) > 0)
+	if err == nil && h.c.reaches("before the commit that enters ", entered) {
+		err = context.Canceled
+	}
 	w.mu.Unlock()
 	if err != nil {
 		return 0, err
@@ -53,10 +57,45 @@ func (h *handle) Txn(ctx context.Context, compares []store.Compare, ops []store.
 		w.say("a commit is applied, and fails")
 		return 0, store.ErrIO
 	}
-	if h.c.dooms("after a commit") {
+	if h.c.dooms("after a commit") || h.c.reaches("after the commit that enters ", entered) {
 		return 0, context.Canceled
 	}
 	return rev, nil
+}
+
+// entering are the steps that a commit enters.
+func (w *world) entering(ops []store.Op) []string {
+	if !w.keep {
+		return nil
+	}
+	var out []string
+	for _, op := range ops {
+		if op.Kind != store.OpPut || !strings.HasPrefix(op.Key, records.UpdatePrefix+"acme/api/") {
+			continue
+		}
+		u := decode[model.Update](op)
+		had := 0
+		if s := w.view.containers["acme/api"]; s != nil && s.update != nil && s.update.ID == u.ID {
+			had = len(s.update.History)
+		}
+		for _, r := range u.History[min(had, len(u.History)):] {
+			out = append(out, string(r.Step))
+		}
+	}
+	return out
+}
+
+// reaches is dooms for commits that enter steps.
+func (c *coordinator) reaches(what string, steps []string) bool {
+	hit := false
+	for _, step := range steps {
+		hit = c.w.reach(what+step) || hit
+	}
+	if hit && !c.dead {
+		c.w.say("the coordinator crashes: %s", c.w.crashAt)
+		c.die()
+	}
+	return hit
 }
 
 func (h *handle) before(writes bool) error {

@@ -249,8 +249,11 @@ func (f *fleet) call(ctx context.Context, what, name, id string, apply func(h *h
 	mishap := -1
 	if w.lossy > 0 && !w.calm {
 		if n := int(w.roll("mishap "+what+id) % 100); n < w.lossy {
-			mishap = n % 3
+			mishap = n % 4
 		}
+	}
+	if w.late && what == "create" && !w.calm {
+		mishap = 3
 	}
 	w.mu.Unlock()
 	if !sleep(ctx, there) {
@@ -258,6 +261,10 @@ func (f *fleet) call(ctx context.Context, what, name, id string, apply func(h *h
 	}
 	w.mu.Lock()
 	h := w.host(name)
+	if mishap == 3 {
+		w.later(w.between("late "+id, time.Minute, 100*time.Second), func() { f.arrive(what, id, h, apply) })
+		mishap = 0
+	}
 	if !h.reachable() || mishap == 0 {
 		w.mu.Unlock()
 		<-ctx.Done()
@@ -269,13 +276,9 @@ func (f *fleet) call(ctx context.Context, what, name, id string, apply func(h *h
 		err = apply(h)
 	}
 	if mishap == 1 {
-		w.later(w.between("again "+id, time.Second, 200*time.Second), func() {
-			if h.reachable() && h.admit(f.cluster, f.epoch) == nil {
-				w.say("%s of %s arrives at %s once more", what, id, h.name)
-				_ = apply(h)
-			}
-		})
+		w.later(w.between("again "+id, time.Second, 200*time.Second), func() { f.arrive(what, id, h, apply) })
 	}
+	w.doom(f, "answer "+what)
 	w.mu.Unlock()
 	if mishap == 2 {
 		<-ctx.Done()
@@ -285,6 +288,15 @@ func (f *fleet) call(ctx context.Context, what, name, id string, apply func(h *h
 		return errLost
 	}
 	return err
+}
+
+// arrive carries out a call that comes late, or once more; nobody waits for the
+// answer.
+func (f *fleet) arrive(what, id string, h *host, apply func(h *host) error) {
+	if h.reachable() && h.admit(f.cluster, f.epoch) == nil {
+		f.w.say("%s of %s arrives at %s late", what, id, h.name)
+		_ = apply(h)
+	}
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {
@@ -304,7 +316,7 @@ func (f *fleet) Profile(string) (agentv1.CvmProfile, error) {
 
 func (f *fleet) Prepare(ctx context.Context, name, id string, _ *agentv1.EnclaveSpec) error {
 	return f.call(ctx, "prepare", name, id, func(h *host) error {
-		if !f.w.calm && f.w.roll("unpreparable "+id)%40 == 0 {
+		if !f.w.calm && !f.w.tame && f.w.roll("unpreparable "+id)%40 == 0 {
 			return rpc.Error(codes.NotFound, "IMAGE_MISSING", "there is no such image")
 		}
 		return nil
@@ -354,6 +366,9 @@ func (f *fleet) AwaitFree(ctx context.Context, name, id string, after []string, 
 		changed := s.changed
 		free := s.synced && s.told && s.gone(after) && slices.Contains(s.facts.offers, room.GPUs) &&
 			s.facts.free.CPUs >= room.CPUs && s.facts.free.MemoryMiB >= room.MemoryMiB
+		if free {
+			f.w.doom(f, "answer awaitfree")
+		}
 		f.w.mu.Unlock()
 		if free {
 			return nil

@@ -25,7 +25,7 @@ type host struct {
 	up, linked   bool
 	cordoned     bool
 	epoch        int64
-	gpus         [gpusPerHost]gpu
+	gpus         [gpusPerHost]card
 	cpus         int
 	memory       int64
 	enclaves     map[string]*enclave
@@ -35,7 +35,7 @@ type host struct {
 	stoppingLong bool
 }
 
-type gpu struct {
+type card struct {
 	holder string
 	sick   bool
 }
@@ -128,12 +128,16 @@ func (h *host) create(id string, k model.ContainerKey, room model.Room) error {
 		refused = true
 	}
 	if refused {
+		w.refused[id] = true
 		w.say("%s refuses the claim of %s", h.name, id)
 		return rpc.Error(codes.ResourceExhausted, "NO_CAPACITY", "claimed by others")
 	}
 	e := &enclave{id: id, cluster: cluster, key: k, room: room, state: model.EnclaveBooting, claimed: true, asked: true, gpus: free[:room.GPUs]}
-	if n := w.roll("fate " + id); n%5 == 0 && !w.calm {
+	if n := w.roll("fate " + id); n%5 == 0 && !w.calm && !w.tame {
 		e.fate = fate(1 + n/5%uint64(fateCount-1))
+	}
+	if w.destiny != nil {
+		e.fate = w.destiny(id)
 	}
 	h.claim(e)
 	w.say("%s boots %s on GPUs %v", h.name, id, e.gpus)
@@ -259,7 +263,11 @@ func (h *host) powerOff(e *enclave) {
 	if h.stoppingLong && !h.w.calm {
 		longest = 300 * time.Second
 	}
-	h.w.later(h.w.between("stop "+e.id, 500*time.Millisecond, longest), func() {
+	shortest := 500 * time.Millisecond
+	if h.w.slowStop != nil && h.w.slowStop(e.id) {
+		shortest, longest = 120*time.Second, 200*time.Second
+	}
+	h.w.later(h.w.between("stop "+e.id, shortest, longest), func() {
 		if e.state != model.EnclaveStopping || !h.up {
 			return
 		}

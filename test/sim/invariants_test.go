@@ -230,6 +230,10 @@ func (w *world) checkCreate(h *host, id string, k model.ContainerKey) {
 	}
 	u := s.state(w.view).Update
 	if u == nil || u.New.ID != id {
+		// A late or second message. What was proved to be stopped stays stopped.
+		if !leftover(s.container, id) && !w.refused[id] {
+			w.violate("R2", "%s boots, which %s has no more use for", id, s.key)
+		}
 		return
 	}
 	if u.BootedAt.IsZero() {

@@ -109,7 +109,7 @@ func newWorld(p plot, s store.Store) *world {
 	w := &world{
 		seed: p.seed, verbose: p.verbose, began: time.Now(), disk: &disk{Store: s}, view: newView(),
 		counts: map[string]uint64{}, judged: map[string]bool{}, healthy: map[string]bool{},
-		forced: map[string]bool{}, requests: map[string]request{},
+		forced: map[string]bool{}, refused: map[string]bool{}, requests: map[string]request{},
 	}
 	for i := range 1 + int(mix(p.seed)%3) {
 		w.hosts = append(w.hosts, newHost(w, fmt.Sprintf("h%d", i+1)))

@@ -30,10 +30,25 @@ type world struct {
 	// twice; slow stretches every latency.
 	lossy, slow int
 	// calm: no more faults are to happen.
-	calm      bool
+	calm bool
+	// tame: enclaves do as they should, or as destiny says.
+	tame    bool
+	destiny func(id string) fate
+	// slowStop are the enclaves that take longer to stop than they are given.
+	slowStop func(id string) bool
+	// late: the order to create an enclave takes a minute.
+	late bool
+	// points are the places at which a coordinator may crash, in the order in which
+	// they were come to, if they are kept; at crashAt it does.
+	points    []string
+	keep      bool
+	crashAt   string
 	calmSince time.Time
 	// forced are the steps that a person ended, by update.
-	forced   map[string]bool
+	forced map[string]bool
+	// refused are the enclaves whose claim an agent has refused: they are given up
+	// without a proof, and the reaper's.
+	refused  map[string]bool
 	requests map[string]request
 	last     *request
 	serial   int

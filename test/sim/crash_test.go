@@ -1,0 +1,237 @@
+package sim
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/casemate-dev/casemate/internal/coordinator/engine"
+	"github.com/casemate-dev/casemate/internal/coordinator/model"
+	"github.com/casemate-dev/casemate/internal/store/memory"
+)
+
+// story is a way through the engine's table.
+type story struct {
+	name    string
+	repo    string
+	options model.UpdateOptions
+	// destiny is what becomes of the candidate.
+	destiny fate
+	// at lets a person do something once the update is in a step.
+	at   model.Step
+	does func(w *world)
+	// slow: the candidate takes longer to stop than it is given.
+	slow bool
+	// late: the order to create the candidate takes a minute.
+	late bool
+	// mute: the gateways are out of contact from the start of the update on.
+	mute bool
+}
+
+func cancelIt(w *world) {
+	w.onUpdate("cancel api", (action{}).key(), func(u *model.Update) engine.Event {
+		return engine.Cancel{ID: u.ID, Reason: "CANCELLED", Text: "cancelled by a person"}
+	})
+}
+
+// cancelCutOff cancels while the host is out of reach for a moment: when it is
+// back, it tells all it has before it hears that it is to stop anything.
+func cancelCutOff(w *world) {
+	h := w.hosts[0]
+	h.linked = false
+	h.lost()
+	cancelIt(w)
+	w.later(4*time.Second, func() {
+		h.linked = true
+		for _, c := range w.coords {
+			c.fleet.sessions[h.name].connect()
+		}
+	})
+}
+
+func acceptIt(w *world) {
+	w.onUpdate("accept api", (action{}).key(), func(u *model.Update) engine.Event { return engine.Accept{ID: u.ID} })
+}
+
+func teardownIt(kind model.TeardownKind) func(w *world) {
+	return func(w *world) { w.teardown(action{}, kind) }
+}
+
+var stories = []story{
+	{name: "blue-green", repo: "one"},
+	{name: "blue-green, held and accepted", repo: "one", options: model.UpdateOptions{Hold: true}, at: model.StepHold, does: acceptIt},
+	{name: "blue-green that fails", repo: "one", destiny: diesBooting},
+	{name: "blue-green that is cancelled", repo: "one", at: model.StepHealth, does: cancelIt},
+	{name: "replace", repo: "eight"},
+	{name: "replace that fails", repo: "eight", destiny: wrongEvidence},
+	{name: "replace that fails and is restored", repo: "eight", options: model.UpdateOptions{RestoreOnFailure: true}, destiny: diesBooting},
+	{name: "replace that is cancelled", repo: "eight", at: model.StepStopOld, does: cancelIt},
+	{name: "replace that is cancelled, and stops slowly", repo: "eight", at: model.StepHealth, does: cancelIt, slow: true},
+	{name: "replace that is cancelled while the route is held", repo: "eight", at: model.StepHoldRoute, does: cancelIt, mute: true},
+	{name: "cancelled while the order to boot is on its way", repo: "one", at: model.StepBoot, does: cancelCutOff, late: true},
+	{name: "stop in the middle", repo: "one", at: model.StepAttest, does: teardownIt(model.TeardownStop)},
+	{name: "delete in the middle", repo: "eight", at: model.StepBoot, does: teardownIt(model.TeardownDelete)},
+}
+
+// crossings are what happens besides, while the coordinator is down.
+var crossings = []struct {
+	name string
+	do   func(w *world)
+	down time.Duration
+}{
+	{"nothing", func(*world) {}, 5 * time.Second},
+	{"cancel", cancelIt, 0},
+	{"accept", acceptIt, 0},
+	{"deadline", func(*world) {}, 40 * time.Minute},
+	{"agent loss", func(w *world) { w.hosts[0].crash() }, time.Minute},
+	{"host reboot", func(w *world) { w.hosts[0].reboot(); w.hosts[0].restart() }, time.Second},
+}
+
+// tell plays a story, with a crash at a point of it if that is not empty.
+func tell(t *testing.T, s story, at string, crossing int, verbose bool) (points []string, out outcome, crashed bool) {
+	t.Helper()
+	synctest.Test(t, func(*testing.T) {
+		w := newWorld(plot{seed: 3}, memory.New(memory.Config{}))
+		w.hosts, w.tame, w.keep, w.verbose = w.hosts[:1], true, true, verbose
+		if s.destiny != fine {
+			w.destiny = func(id string) fate {
+				if strings.Contains(id, "-r2-") {
+					return s.destiny
+				}
+				return fine
+			}
+		}
+		if s.slow {
+			w.slowStop = func(id string) bool { return strings.Contains(id, "-r2-") }
+		}
+		w.startCoordinator()
+		w.pass(10 * time.Second)
+		w.begin(s, at)
+		crashed = w.follow(s, crossing)
+		w.settle()
+		w.end()
+		points = w.points
+		out = outcome{w.stats, w.violation, w.trace}
+	})
+	return points, out, crashed
+}
+
+// begin deploys version 1, and starts the update.
+func (w *world) begin(s story, at string) {
+	spec := model.ContainerSpec{Repository: s.repo, Tag: "v1", Domain: "api.example"}
+	key := (action{}).key()
+	w.mu.Lock()
+	w.submit(request{id: "q1", create: true, key: key, spec: spec}, false)
+	w.mu.Unlock()
+	w.pass(4 * time.Minute)
+	spec.Tag = "v2"
+	w.mu.Lock()
+	w.points, w.crashAt = nil, at
+	w.late = s.late
+	if s.mute {
+		for _, g := range w.gates {
+			g.linked = false
+			g.lost()
+		}
+	}
+	w.submit(request{id: "q2", key: key, spec: spec, options: s.options}, false)
+	w.mu.Unlock()
+}
+
+// follow watches the update until it is over, crossed by what else happens.
+func (w *world) follow(s story, crossing int) bool {
+	done, crossed := false, false
+	for range 400 {
+		w.pass(500 * time.Millisecond)
+		w.mu.Lock()
+		x := w.view.containers["acme/api"]
+		if s.does != nil && !done && x != nil && x.update != nil && x.update.Step == s.at && w.leader() != nil {
+			done = true
+			s.does(w)
+		}
+		hit := strings.HasPrefix(w.crashAt, "done: ")
+		if hit && !crossed {
+			crossed = true
+			w.downUntil = time.Now().Add(crossings[crossing].down)
+			if crossings[crossing].down > 0 {
+				crossings[crossing].do(w)
+			}
+		}
+		w.mu.Unlock()
+		if crossed {
+			w.pass(crossings[crossing].down + time.Millisecond)
+			w.mu.Lock()
+			if crossings[crossing].down == 0 {
+				crossings[crossing].do(w)
+			}
+			w.mu.Unlock()
+			w.pass(3 * time.Minute)
+			return true
+		}
+	}
+	return false
+}
+
+// TestCrashPoints crashes the coordinator before and after every commit that
+// enters a step and every call of its effects, in every story, crossed with what
+// else may happen. The points are found by telling each story once: a step of
+// the engine's table that no story comes to fails the test.
+func TestCrashPoints(t *testing.T) {
+	unseen := map[string]bool{}
+	for _, step := range engine.Steps() {
+		unseen[string(step)] = true
+	}
+	rows := make([]string, len(stories))
+	t.Run("stories", func(t *testing.T) {
+		for i, s := range stories {
+			points, out, _ := tell(t, s, "", 0, true)
+			if out.violation != nil {
+				t.Fatalf("%s without a crash: %s: %s\n%s", s.name, out.violation.invariant, out.violation.text, strings.Join(out.trace, "\n"))
+			}
+			for _, p := range points {
+				if step, ok := strings.CutPrefix(p, "before the commit that enters "); ok {
+					delete(unseen, step)
+				}
+			}
+			t.Run(s.name, func(t *testing.T) {
+				t.Parallel()
+				rows[i] = crashAtAll(t, s, points)
+			})
+		}
+	})
+	for i, s := range stories {
+		t.Logf("%-36s %s", s.name, rows[i])
+	}
+	if len(unseen) > 0 {
+		t.Errorf("no story comes to the steps %v: add one", slices.Sorted(maps.Keys(unseen)))
+	}
+}
+
+// crashAtAll tells a story with a crash at each of its points, crossed with each
+// of what else may happen, and returns its row of the table.
+func crashAtAll(t *testing.T, s story, points []string) string {
+	t.Helper()
+	row := make([]string, len(crossings))
+	for i := range crossings {
+		passed := 0
+		for _, p := range points {
+			_, out, crashed := tell(t, s, p, i, false)
+			if out.violation != nil {
+				_, out, _ = tell(t, s, p, i, true)
+				t.Fatalf("crashed %s, with %s: %+v\n%s", p, crossings[i].name, out.violation, strings.Join(out.trace, "\n"))
+			}
+			if crashed {
+				passed++
+			}
+		}
+		row[i] = fmt.Sprintf("%s %d/%d", crossings[i].name, passed, len(points))
+		if passed*10 < len(points)*9 {
+			t.Errorf("with %s: only %d of %d points were come to", crossings[i].name, passed, len(points))
+		}
+	}
+	return strings.Join(row, "  ")
+}
