@@ -11,7 +11,7 @@ import (
 
 func newAttest(a *app) *cobra.Command {
 	c := group("attest", "Verify evidence, and compute what it should say; needs no coordinator", nil,
-		newAttestVerify(a), newAttestMeasure(a))
+		newAttestVerify(a), newAttestMeasure(a), newAttestPrefetch(a))
 	c.Long = `Verify evidence, and compute what it should say. Files in, an answer out: no
 coordinator is asked, and nothing is fetched but by prefetch.
 
