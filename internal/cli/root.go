@@ -18,6 +18,7 @@ var groups = []func(*app) *cobra.Command{
 	newRoute,
 	newConfig,
 	newAttest,
+	newRelease,
 	newDev,
 	newCompletion,
 	newVersion,
