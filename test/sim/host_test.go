@@ -54,7 +54,9 @@ type enclave struct {
 	// stopped: the agent was told to stop it. ghost: the agent says that it has
 	// ended, and it has not.
 	stopped, ghost bool
-	endpoint       string
+	// lied: its agent has said so at some time.
+	lied     bool
+	endpoint string
 	// listed: it was on the host's list when it was deleted from it.
 	version int
 }
@@ -246,7 +248,7 @@ func (h *host) stop(id string) *enclave {
 	e.stopped = true
 	if h.liar && !w.calm {
 		w.say("%s says that %s has stopped, which runs", h.name, id)
-		e.state, e.ghost = model.EnclaveStopped, true
+		e.state, e.ghost, e.lied = model.EnclaveStopped, true, true
 		h.release(e)
 		h.changed(e)
 		return e

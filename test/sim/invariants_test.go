@@ -199,7 +199,7 @@ func (w *world) restAfterProof(s *seen, was change) {
 	}
 	for _, h := range w.hosts {
 		for id, e := range h.enclaves {
-			if e.key != s.key || !e.asked || e.ended() {
+			if e.key != s.key || !e.asked || e.ended() || e.lied {
 				continue
 			}
 			if s.container.Active != nil && s.container.Active.ID == id || leftover(s.container, id) || h.liar {
@@ -298,7 +298,7 @@ func (w *world) tornDownAfterProof(s *seen, was change) {
 	}
 	for _, h := range w.hosts {
 		for id, e := range h.enclaves {
-			if e.key == s.key && e.asked && !e.ended() && !leftover(s.container, id) {
+			if e.key == s.key && e.asked && !e.ended() && !e.lied && !leftover(s.container, id) {
 				if w.everOf(s, id) {
 					w.violate("R10", "%s is %s, and %s is %s on %s", s.key, s.container.Status, id, e.state, h.name)
 				}
