@@ -84,7 +84,7 @@ func (f *fleet) refused(t *testing.T, domain string) {
 // load puts a container under the load of clients until the test ends.
 func (f *fleet) load(t *testing.T, name string) *dev.Load {
 	t.Helper()
-	l := dev.StartLoad(t.Context(), dev.Target{Gateway: f.GatewayAddr, Domain: domain(name), Clients: 4, Timeout: patience})
+	l := dev.StartLoad(t.Context(), dev.Target{Gateway: f.GatewayAddr, Domain: domain(name), Clients: clients, Timeout: patience})
 	t.Cleanup(l.Stop)
 	if err := l.AwaitAnswer(bounded(t)); err != nil {
 		t.Fatal(err)
@@ -92,15 +92,36 @@ func (f *fleet) load(t *testing.T, name string) *dev.Load {
 	return l
 }
 
-// unharmed wants clients to have lost nothing, and to have been answered.
-func unharmed(t *testing.T, l *dev.Load) dev.Stats {
+// cutOnce wants each client to have lost at most the connection on which it was
+// being answered when the old version stopped: nobody who connects anew is
+// refused.
+func cutOnce(t *testing.T, l *dev.Load) dev.Stats {
 	t.Helper()
-	for range 3 { // what was asked before is answered by then
+	s := settled(t, l)
+	if s.Failed > clients || s.Sent == 0 {
+		t.Errorf("of %d requests %d failed: %v", s.Sent, s.Failed, s.Errors)
+	}
+	return s
+}
+
+// settled returns what clients saw, once what was asked before is answered.
+func settled(t *testing.T, l *dev.Load) dev.Stats {
+	t.Helper()
+	for range 3 {
 		if err := l.AwaitAnswer(bounded(t)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	s := l.Take()
+	return l.Take()
+}
+
+// clients is how many ask at the same time in a load.
+const clients = 4
+
+// unharmed wants clients to have lost nothing, and to have been answered.
+func unharmed(t *testing.T, l *dev.Load) dev.Stats {
+	t.Helper()
+	s := settled(t, l)
 	if s.Failed > 0 || s.Sent == 0 {
 		t.Errorf("of %d requests %d failed: %v", s.Sent, s.Failed, s.Errors)
 	}

@@ -87,9 +87,7 @@ func TestADeletionInTheMiddleOfAnUpdateCancelsIt(t *testing.T) {
 			spec.Secrets = []string{"MIDWAY"}
 			f.deployed(t, name, spec)
 			o := &cv1.UpdateOptions{Hold: step == cv1.UpdateStep_UPDATE_STEP_HOLD}
-			if _, err := f.ToTag(bounded(t), name, "v2", o, func(u *cv1.Update) bool { return u.GetStep() >= step }); err != nil {
-				t.Fatal(err)
-			}
+			f.beginAt(t, name, "v2", o, step)
 			f.remove(t, name)
 			f.forgotten(t, name)
 		})

@@ -88,7 +88,7 @@ func (f *fleet) roomFree(ctx context.Context) error {
 			if h.GetStatus() != cv1.HostStatus_HOST_STATUS_READY {
 				continue
 			}
-			if free, total := h.GetFree(), h.GetTotal(); free.GetCpus() != total.GetCpus() || free.GetMemoryMib() != total.GetMemoryMib() || free.GetGpus() < total.GetGpus() {
+			if free, total := h.GetFree(), h.GetTotal(); free.GetCpus() != total.GetCpus() || free.GetMemoryMib() != total.GetMemoryMib() || free.GetGpus() < sound(h) {
 				errs = append(errs, fmt.Errorf("host %s is not free: %v of %v", h.GetName(), free, total))
 			}
 		}
@@ -110,6 +110,17 @@ func (f *fleet) hostList(ctx context.Context) ([]*cv1.Host, error) {
 		return nil, fmt.Errorf("list hosts: %w", err)
 	}
 	return r.GetHosts(), nil
+}
+
+// sound counts the cards of a host that can be given to an enclave.
+func sound(h *cv1.Host) uint32 {
+	var n uint32
+	for _, g := range h.GetFacts().GetGpus() {
+		if g.GetHealthy() {
+			n++
+		}
+	}
+	return n
 }
 
 func (f *fleet) routesGone(ctx context.Context) error {

@@ -1,11 +1,15 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	cv1 "github.com/casemate-dev/casemate/gen/casemate/coordinator/v1"
 	"github.com/casemate-dev/casemate/internal/dev"
@@ -64,6 +68,9 @@ type tag struct {
 	app  app
 }
 
+// repositories counts them: each has a folder of its own.
+var repositories atomic.Int64
+
 // repository makes a repository with these tags and returns its path.
 func (f *fleet) repository(t *testing.T, name string, tags ...tag) string {
 	t.Helper()
@@ -71,7 +78,7 @@ func (f *fleet) repository(t *testing.T, name string, tags ...tag) string {
 	for _, g := range tags {
 		releases = append(releases, dev.Release{Tag: g.name, Config: g.app.config()})
 	}
-	dir := filepath.Join(f.Dir, "repos", name)
+	dir := filepath.Join(f.Dir, "repos", fmt.Sprint(name, "-", repositories.Add(1)))
 	if err := dev.WriteRepository(dir, releases); err != nil {
 		t.Fatal(err)
 	}
@@ -110,6 +117,45 @@ func (f *fleet) begin(t *testing.T, name, to string, o *cv1.UpdateOptions) *cv1.
 		t.Fatal(err)
 	}
 	return u
+}
+
+// beginAt starts an update and returns when a watch that was open before shows it
+// in a step. No step is too short to be seen: a watch skips nothing.
+func (f *fleet) beginAt(t *testing.T, name, to string, o *cv1.UpdateOptions, step cv1.UpdateStep) *cv1.Update {
+	t.Helper()
+	ctx, cancel := context.WithCancel(bounded(t))
+	defer cancel()
+	stream, err := f.Updates.WatchUpdates(ctx, &cv1.WatchUpdatesRequest{Org: dev.Org, Container: name})
+	for synced := false; !synced && err == nil; {
+		var m *cv1.WatchUpdatesResponse
+		m, err = stream.Recv()
+		synced = m.GetSynced() != nil
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := f.Updates.StartUpdate(ctx, &cv1.StartUpdateRequest{
+		Org: dev.Org, Container: name, Spec: &cv1.ContainerSpec{Tag: to}, UpdateMask: mask("tag"), Options: o,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		m, err := stream.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		u := m.GetChanged()
+		if u.GetId() != r.GetUpdate().GetId() {
+			continue
+		}
+		if u.GetStep() == step {
+			return u
+		}
+		if dev.Ended(u) {
+			t.Fatalf("update %s ended as %s (%s) and never was in %s", u.GetId(), u.GetStatus(), u.GetText(), step)
+		}
+	}
 }
 
 // updated moves a container to a tag and wants the update to end this way.
@@ -189,3 +235,5 @@ func (f *fleet) remove(t *testing.T, name string) {
 	}
 	f.gone(t, name)
 }
+
+func mask(paths ...string) *fieldmaskpb.FieldMask { return &fieldmaskpb.FieldMask{Paths: paths} }
