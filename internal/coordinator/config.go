@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
@@ -146,10 +147,5 @@ func (c *Config) profiles() []agentv1.CvmProfile {
 }
 
 func (c *Config) allows(mode string) bool {
-	for _, m := range c.Policy.AllowInsecure {
-		if m == mode {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(c.Policy.AllowInsecure, mode)
 }

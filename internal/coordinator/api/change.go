@@ -114,7 +114,8 @@ func (s *Server) createPlanned(ctx context.Context, c creation, draft *planner.D
 		if c.validateOnly {
 			return nil, extra, errValidated
 		}
-		return proposal.Start, extra, c.request.record(&extra, s, c.name, fmt.Sprintf("%s-u1", c.name))
+		err = c.request.record(&extra, s, c.name, fmt.Sprintf("%s-u1", c.name))
+		return proposal.Start, extra, err
 	})
 	if errors.Is(err, errValidated) {
 		return &begun{container: containerMessage(container, 0), plan: plan}, nil
@@ -268,7 +269,8 @@ func (s *Server) changePlanned(ctx context.Context, c change, draft *planner.Dra
 		}
 		plan = planMessage(proposal.Plan)
 		id := fmt.Sprintf("%s-u%d", c.key.Name, l.Container.Updates+1)
-		return proposal.Start, extra, c.request.record(&extra, s, c.key.Name, id)
+		err = c.request.record(&extra, s, c.key.Name, id)
+		return proposal.Start, extra, err
 	})
 	if err != nil {
 		return nil, err

@@ -173,7 +173,8 @@ func (s *containerService) teardown(ctx context.Context, r request, name, wantEt
 		if validateOnly {
 			return nil, extra, errValidated
 		}
-		return engine.Stop{Kind: kind}, extra, r.record(&extra, s.Server, k.Name, "")
+		err := r.record(&extra, s.Server, k.Name, "")
+		return engine.Stop{Kind: kind}, extra, err
 	})
 	if _, again := repeated(err); again || errors.Is(err, errValidated) {
 		return s.container(ctx, k.Org, k.Name)

@@ -225,7 +225,8 @@ func (s *updateService) decide(ctx context.Context, d decision) (*cv1.Update, er
 		if d.validateOnly {
 			return nil, extra, errValidated
 		}
-		return d.event(id), extra, d.request.record(&extra, s.Server, k.Name, id)
+		err := d.request.record(&extra, s.Server, k.Name, id)
+		return d.event(id), extra, err
 	})
 	if done, again := repeated(err); again {
 		return s.update(ctx, k, done.Update)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
 )
@@ -378,4 +379,27 @@ func TestALeftoverThatNeverWasIsForgotten(t *testing.T) {
 		t.Errorf("leftovers are %v after the host has told that it has none", l)
 	}
 	w.want(model.UpdateFailed, model.Running, "c1-r1-1")
+}
+
+func TestAConfigMayTakeLongerToStartThanTheLimit(t *testing.T) {
+	for _, tc := range []struct {
+		rule    string
+		options model.UpdateOptions
+		want    time.Duration
+	}{
+		{"the limit counts if nothing says otherwise", model.UpdateOptions{}, 30 * time.Minute},
+		{"a config that needs less changes nothing", model.UpdateOptions{HealthWait: time.Minute}, 30 * time.Minute},
+		{"a config that needs more is given it", model.UpdateOptions{HealthWait: 2 * time.Hour}, 2 * time.Hour},
+		{"the request's own limit comes first", model.UpdateOptions{HealthWait: 2 * time.Hour, StartTimeout: time.Minute}, time.Minute},
+	} {
+		t.Run(tc.rule, func(t *testing.T) {
+			w := deployed(t)
+			w.mute["Verify"] = true
+			w.begin(model.BlueGreen, "v2", 2, tc.options)
+			w.settle()
+			if got := w.state.Update.Deadline.Sub(w.now); got != tc.want {
+				t.Errorf("it may take %s, want %s", got, tc.want)
+			}
+		})
+	}
 }

@@ -128,7 +128,7 @@ func (t *transition) replanned(ev Replanned) {
 
 func (t *transition) beginAttest() {
 	u := t.s.Update
-	limit := t.limits.Started
+	limit := max(t.limits.Started, u.Options.HealthWait)
 	if u.Options.StartTimeout > 0 {
 		limit = u.Options.StartTimeout
 	}

@@ -93,7 +93,7 @@ func (t *transition) placed(ev Placed) {
 	r.At, r.Asked, t.changed = time.Time{}, false, true
 	u := model.Update{
 		Kind: model.KindRestart, Strategy: model.BlueGreen, ToTag: r.Ref.Tag, NewSpec: c.Spec,
-		Options: model.UpdateOptions{StartTimeout: c.StartTimeout},
+		Options: model.UpdateOptions{StartTimeout: c.StartTimeout, HealthWait: c.HealthWait},
 		New:     model.EnclaveRef{Host: ev.Host, Tag: r.Ref.Tag, Commit: r.Ref.Commit, Room: r.Ref.Room},
 		Plan: &model.Plan{
 			Strategy: model.BlueGreen, Host: ev.Host, Room: r.Ref.Room, Tag: r.Ref.Tag, Commit: r.Ref.Commit, Revision: r.Ref.Revision,

@@ -32,7 +32,7 @@ func (t *transition) switchRoute() {
 	serving.Since = t.now
 	c.Active, c.Status, c.Unhealthy = &serving, model.Running, false
 	c.Reason, c.Text = "", ""
-	c.StartTimeout = u.Options.StartTimeout
+	c.StartTimeout, c.HealthWait = u.Options.StartTimeout, u.Options.HealthWait
 	if u.Kind != model.KindRestart {
 		c.Restart = nil
 	}

@@ -95,8 +95,9 @@ type Container struct {
 	// Restart is set while the enclave that served has died and is to be started
 	// again, and remembers how often it was.
 	Restart *Restart `json:"restart,omitempty"`
-	// StartTimeout is how long what serves may take to come to health.
+	// StartTimeout and HealthWait are those with which what serves was started.
 	StartTimeout time.Duration `json:"start_timeout,omitempty"`
+	HealthWait   time.Duration `json:"health_wait,omitempty"`
 	// Boots are the durations of the last boots to health, newest first.
 	Boots   []time.Duration `json:"boots,omitempty"`
 	Created time.Time       `json:"created"`

@@ -74,7 +74,11 @@ type UpdateOptions struct {
 	AllowDowntime    bool          `json:"allow_downtime,omitempty"`
 	RestoreOnFailure bool          `json:"restore_on_failure,omitempty"`
 	DrainTimeout     time.Duration `json:"drain_timeout,omitempty"`
-	StartTimeout     time.Duration `json:"start_timeout,omitempty"`
+	// StartTimeout is the request's own limit from running to healthy; HealthWait
+	// is what the config's health checks allow, which counts if it is longer than
+	// the coordinator's limit.
+	StartTimeout time.Duration `json:"start_timeout,omitempty"`
+	HealthWait   time.Duration `json:"health_wait,omitempty"`
 }
 
 // StepRecord is one step that was entered.
