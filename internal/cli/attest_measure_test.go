@@ -2,11 +2,15 @@ package cli
 
 import (
 	"encoding/json"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/casemate-dev/casemate/pkg/attest/measure"
+	"github.com/casemate-dev/casemate/pkg/release/manifest/manifesttest"
 )
 
 // recordedDigest is an entry of the recorded launch digests.
@@ -120,5 +124,43 @@ func TestMeasurementsForPeopleAreOneALine(t *testing.T) {
 	ec2 := slices.Concat(args[:len(args)-2], []string{"--vmm", "ec2"})
 	if r := runOffline(t, ec2...); r.code != 0 {
 		t.Errorf("ec2 without a vCPU type: exit code %d, %s", r.code, r.err)
+	}
+}
+
+func TestRegistersOfTDXComeFromTheCommandLine(t *testing.T) {
+	firmware, kernel := manifesttest.Firmware(), manifesttest.Kernel()
+	boot := &measure.DirectBoot{Kernel: kernel, Initrd: []byte("initrd"), Append: "console=hvc0"}
+	base := []string{"attest", "measure", "-o", "json", "--format", "tdx", "--firmware", attestWrite(t, "fw", firmware)}
+	booted := append(slices.Clone(base), "--kernel", attestWrite(t, "k", kernel), "--initrd", attestWrite(t, "i", boot.Initrd), "--append", boot.Append)
+	for _, c := range []struct {
+		rule  string
+		args  []string
+		guest measure.TDXGuest
+	}{
+		{"firmware alone", base, measure.TDXGuest{Firmware: firmware}},
+		{"a kernel as QEMU patches it", booted, measure.TDXGuest{Firmware: firmware, Boot: boot}},
+		{"with little memory", append(slices.Clone(booted), "--memory", "2048"), measure.TDXGuest{Firmware: firmware, Boot: boot, Memory: 2 << 30}},
+		{"a kernel as it is", append(slices.Clone(booted), "--kernel-form", "as-is"), measure.TDXGuest{Firmware: firmware, Boot: boot, Form: measure.KernelAsIs}},
+	} {
+		want, err := measure.MeasureTDX(c.guest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := runOffline(t, c.args...)
+		var got map[string]string
+		if err := json.Unmarshal([]byte(r.out), &got); err != nil || r.code != 0 {
+			t.Fatalf("%s: exit code %d, %s%s", c.rule, r.code, r.out, r.err)
+		}
+		wantMembers := map[string]string{"mr_td": want.MRTD.String()}
+		if want.RTMR1 != nil {
+			wantMembers["rtmr1"], wantMembers["rtmr2"] = want.RTMR1.String(), want.RTMR2.String()
+		}
+		if !maps.Equal(got, wantMembers) {
+			t.Errorf("%s: measured %v, want %v", c.rule, got, wantMembers)
+		}
+	}
+	plain := slices.DeleteFunc(slices.Clone(booted), func(s string) bool { return s == "-o" || s == "json" })
+	if r := runOffline(t, plain...); strings.Count(r.out, "\n") != 3 || !strings.HasPrefix(r.out, "mr_td ") {
+		t.Errorf("for people: %q, want three lines", r.out)
 	}
 }
