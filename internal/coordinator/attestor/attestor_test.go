@@ -18,6 +18,7 @@ import (
 	"time"
 
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
+	"github.com/casemate-dev/casemate/internal/coordinator/engine"
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
 	"github.com/casemate-dev/casemate/internal/coordinator/vault"
 	guestsim "github.com/casemate-dev/casemate/internal/guest/simulated"
@@ -25,6 +26,8 @@ import (
 	"github.com/casemate-dev/casemate/pkg/attest/simulated"
 	"github.com/casemate-dev/casemate/pkg/enclave"
 	"github.com/casemate-dev/casemate/pkg/enclave/fake"
+	"github.com/casemate-dev/casemate/pkg/enclave/guestapi"
+	"github.com/casemate-dev/casemate/pkg/enclave/guestclient"
 )
 
 const secretValue = "correct horse battery staple"
@@ -126,6 +129,33 @@ func attestor(t *testing.T, v *vault.Vault, p Policy, dial func(context.Context,
 	return a
 }
 
+// judged asks until the guest has come so far that it can answer, as the runner
+// does; it waits for the guest's next stage in between.
+func (g guest) judged(t *testing.T, a *Attestor) (*model.Verdict, *engine.Failure) {
+	t.Helper()
+	c, err := guestclient.New(guestclient.Config{Endpoint: g.ref.Endpoint})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var after uint64
+	for {
+		verdict, failure, err := a.Attest(t.Context(), container, g.ref, g.revision, g.spec)
+		if err == nil {
+			return verdict, failure
+		}
+		var refusal *guestapi.Refusal
+		if !errors.As(err, &refusal) || refusal.Code != guestapi.CodeNotReady {
+			t.Fatal(err)
+		}
+		status, err := c.Boot(t.Context(), after, time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		after = status.Version
+	}
+}
+
 var container = model.ContainerKey{Org: "acme", Name: "api"}
 
 var lax = Policy{AllowSimulated: true}
@@ -133,9 +163,9 @@ var lax = Policy{AllowSimulated: true}
 func TestAGoodEnclaveIsAcceptedAndGetsItsSecrets(t *testing.T) {
 	v := key(t, 1)
 	g := boot(t, "c1-r1-1", v, false, "")
-	verdict, failure, err := attestor(t, v, lax, nil).Attest(t.Context(), container, g.ref, g.revision, g.spec)
-	if err != nil || failure != nil {
-		t.Fatalf("refused: %v, %v", failure, err)
+	verdict, failure := g.judged(t, attestor(t, v, lax, nil))
+	if failure != nil {
+		t.Fatalf("refused: %v", failure)
 	}
 	if !verdict.Accepted || !slices.Contains(verdict.Insecure, evidence.MarkSimulated) {
 		t.Errorf("verdict %+v, want it accepted and marked simulated", verdict)
@@ -144,8 +174,8 @@ func TestAGoodEnclaveIsAcceptedAndGetsItsSecrets(t *testing.T) {
 		t.Errorf("the workload says %s, want that it has API_KEY and not its value", body)
 	}
 	// After a crash of the coordinator the same is asked again.
-	if _, failure, err := attestor(t, v, lax, nil).Attest(t.Context(), container, g.ref, g.revision, g.spec); err != nil || failure != nil {
-		t.Errorf("the second time: %v, %v", failure, err)
+	if _, failure := g.judged(t, attestor(t, v, lax, nil)); failure != nil {
+		t.Errorf("the second time: %v", failure)
 	}
 }
 
@@ -207,10 +237,7 @@ func TestEvidenceIsRefusedForItsReason(t *testing.T) {
 		{"another platform part is refused", elsewhere, lax, evidence.CheckPlatform},
 	} {
 		t.Run(tc.rule, func(t *testing.T) {
-			verdict, failure, err := attestor(t, v, tc.policy, nil).Attest(t.Context(), container, tc.guest.ref, tc.guest.revision, tc.guest.spec)
-			if err != nil {
-				t.Fatal(err)
-			}
+			verdict, failure := tc.guest.judged(t, attestor(t, v, tc.policy, nil))
 			if tc.check == "" {
 				if failure != nil || !verdict.Accepted {
 					t.Errorf("refused: %v", failure)
@@ -337,8 +364,8 @@ func TestOnlyCiphertextCrossesTheHost(t *testing.T) {
 		c, err := d.DialContext(ctx, network, address)
 		return &tap{Conn: c, mu: &mu, seen: &tapped}, err
 	}
-	if _, failure, err := attestor(t, v, lax, dial).Attest(t.Context(), container, g.ref, g.revision, g.spec); err != nil || failure != nil {
-		t.Fatalf("refused: %v, %v", failure, err)
+	if _, failure := g.judged(t, attestor(t, v, lax, dial)); failure != nil {
+		t.Fatalf("refused: %v", failure)
 	}
 	mu.Lock()
 	defer mu.Unlock()
@@ -366,10 +393,7 @@ func (c *tap) Write(p []byte) (int, error) {
 
 func TestSecretsOfAnotherCoordinatorAreRefused(t *testing.T) {
 	g := boot(t, "c1-r1-1", key(t, 1), false, "")
-	_, failure, err := attestor(t, key(t, 2), lax, nil).Attest(t.Context(), container, g.ref, g.revision, g.spec)
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, failure := g.judged(t, attestor(t, key(t, 2), lax, nil))
 	if failure == nil || failure.Reason != "SECRETS_REFUSED" {
 		t.Errorf("got %v, want the guest to refuse another key's message", failure)
 	}
