@@ -103,6 +103,26 @@ func TestLoadCountsWhatClientsSee(t *testing.T) {
 	}
 }
 
+func TestAGatewayIsAwaitedUntilItFollowsACoordinator(t *testing.T) {
+	var asked atomic.Int32
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		cluster := ""
+		if asked.Add(1) > 2 {
+			cluster = "c1"
+		}
+		fmt.Fprintf(w, `{"cluster_id":%q}`, cluster)
+	}))
+	defer srv.Close()
+	if err := awaitGateway(t.Context(), srv.Listener.Addr().String()); err != nil || asked.Load() != 3 {
+		t.Errorf("after %d looks: %v", asked.Load(), err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := awaitGateway(ctx, srv.Listener.Addr().String()); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want the end of the context", err)
+	}
+}
+
 func TestAFleetWithoutBinariesSaysHowToBuildThem(t *testing.T) {
 	_, err := Start(t.Context(), Options{Dir: filepath.Join(t.TempDir(), "f"), Bin: t.TempDir(), Hosts: []string{"none"}})
 	if err == nil || !strings.Contains(err.Error(), "make build") {

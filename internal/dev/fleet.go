@@ -149,7 +149,8 @@ func (f *Fleet) StartGateway(n int) error {
 
 func (f *Fleet) file(name string) string { return filepath.Join(f.Dir, name) }
 
-// ready adds the hosts and waits until all are ready and a gateway answers.
+// ready adds the hosts and waits until all are ready and every gateway follows
+// the coordinator: one that is not there yet is not waited for in a switch.
 func (f *Fleet) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, f.ReadyTimeout)
 	defer cancel()
@@ -162,6 +163,11 @@ func (f *Fleet) ready(ctx context.Context) error {
 	}
 	if err := awaitHosts(ctx, hosts, len(f.Hosts)); err != nil {
 		return f.explain(err)
+	}
+	for _, admin := range f.AdminAddrs {
+		if err := awaitGateway(ctx, admin); err != nil {
+			return f.explain(err)
+		}
 	}
 	return nil
 }
