@@ -145,7 +145,7 @@ func (w *world) begin(s story, at string) {
 // follow watches the update until it is over, crossed by what else happens.
 func (w *world) follow(s story, crossing int) bool {
 	done, crossed := false, false
-	for range 400 {
+	for range 1000 {
 		w.pass(500 * time.Millisecond)
 		w.mu.Lock()
 		x := w.view.containers["acme/api"]

@@ -84,9 +84,9 @@ func fresh(t *testing.T) uint64 {
 	return uint64(time.Now().UnixNano()) % 1_000_000_000_000
 }
 
-// TestSimulation plays runs with fresh seeds for SIM_FOR, 40 seconds by default.
+// TestSimulation plays runs with fresh seeds for SIM_FOR, 30 seconds by default.
 func TestSimulation(t *testing.T) {
-	limit := 40 * time.Second
+	limit := 30 * time.Second
 	if text := os.Getenv("SIM_FOR"); text != "" {
 		var err error
 		if limit, err = time.ParseDuration(text); err != nil {
