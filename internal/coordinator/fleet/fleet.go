@@ -46,6 +46,7 @@ type Fleet struct {
 	ctx      context.Context
 	hosts    map[string]*session
 	promises map[string]map[string]model.Reservation
+	places   places
 
 	version atomic.Int64
 	wakeMu  sync.Mutex
@@ -121,6 +122,7 @@ func (f *Fleet) Add(h model.Host) error {
 	}
 	s.conn, s.version = conn, f.nextVersion()
 	f.hosts[h.Name] = s
+	f.places.touch(h.Name)
 	f.launch(s)
 	f.wake()
 	return nil
@@ -131,6 +133,7 @@ func (f *Fleet) Remove(name string) error {
 	f.mu.Lock()
 	s := f.hosts[name]
 	delete(f.hosts, name)
+	f.places.touch(name)
 	f.mu.Unlock()
 	if s == nil {
 		return nil

@@ -33,6 +33,7 @@ func (f *Fleet) Promise(r model.Reservation) {
 		f.promises[r.Host] = map[string]model.Reservation{}
 	}
 	f.promises[r.Host][r.Enclave] = r
+	f.places.touch(r.Host)
 }
 
 // Unpromise gives promised room back.
@@ -43,25 +44,7 @@ func (f *Fleet) Unpromise(r model.Reservation) {
 	if len(f.promises[r.Host]) == 0 {
 		delete(f.promises, r.Host)
 	}
-}
-
-// Plan returns the hosts as the planner sees them, by name.
-func (f *Fleet) Plan() []plan.Host {
-	f.mu.RLock()
-	defer f.mu.RUnlock()
-	hosts := make([]plan.Host, 0, len(f.hosts))
-	for name, s := range f.hosts {
-		s.mu.Lock()
-		hosts = append(hosts, f.planHost(name, s))
-		s.mu.Unlock()
-	}
-	slices.SortFunc(hosts, func(a, b plan.Host) int {
-		if a.Name < b.Name {
-			return -1
-		}
-		return 1
-	})
-	return hosts
+	f.places.touch(r.Host)
 }
 
 // planHost counts what the agent reports free less what was promised to enclaves
@@ -92,6 +75,9 @@ func (f *Fleet) planHost(name string, s *session) plan.Host {
 // long as the other is still there. s.mu is held.
 func unclaimed(promises map[string]model.Reservation, s *session) model.Room {
 	var sum model.Room
+	if len(promises) == 0 {
+		return sum
+	}
 	holders := map[string]bool{}
 	for _, g := range s.facts.GetGpus() {
 		holders[g.GetEnclaveId()] = true

@@ -62,6 +62,7 @@ func (s *session) update(change func()) {
 	s.mu.Lock()
 	change()
 	s.version = s.fleet.nextVersion()
+	s.fleet.places.touch(s.record.Name)
 	close(s.changed)
 	s.changed = make(chan struct{})
 	s.mu.Unlock()

@@ -121,7 +121,7 @@ func (h *Host) fits(room model.Room) bool {
 	if h.Down != "" || h.Free.CPUs < room.CPUs || h.Free.MemoryMiB < room.MemoryMiB {
 		return false
 	}
-	return room.GPUs == 0 || h.gpusLacking(room.GPUs) == ""
+	return room.GPUs == 0 || h.gives(room.GPUs)
 }
 
 func byName(hosts []Host, name string) *Host {
@@ -181,6 +181,9 @@ const keptRooms = 100
 func Rooms(hosts []Host, r Request) []model.HostRoom {
 	var fit, rest []model.HostRoom
 	for i := range hosts {
+		if len(fit) == keptRooms {
+			break
+		}
 		h := &hosts[i]
 		if !h.fits(r.Room) {
 			if len(rest) < keptRooms {
@@ -188,9 +191,7 @@ func Rooms(hosts []Host, r Request) []model.HostRoom {
 			}
 			continue
 		}
-		if len(fit) < keptRooms {
-			fit = append(fit, model.HostRoom{Host: h.Name, Free: h.Free, Offers: h.Offers, Fits: true})
-		}
+		fit = append(fit, model.HostRoom{Host: h.Name, Free: h.Free, Offers: h.Offers, Fits: true})
 	}
 	all := append(fit, rest...)
 	return all[:min(len(all), keptRooms)]

@@ -46,16 +46,21 @@ func appendLack(lacks []string, lack string) []string {
 	return append(lacks, lack)
 }
 
+// gives says whether the agent can give so many GPUs right now.
+func (h *Host) gives(gpus int) bool {
+	return h.Free.GPUs >= gpus && slices.Contains(h.Offers, gpus)
+}
+
 func (h *Host) gpusLacking(gpus int) string {
 	switch {
+	case h.gives(gpus):
+		return ""
 	case h.Free.GPUs < gpus:
 		return fmt.Sprintf("%d of %d GPUs free", max(h.Free.GPUs, 0), gpus)
-	case !slices.Contains(h.Offers, gpus) && slices.Contains(h.Counts, gpus):
+	case slices.Contains(h.Counts, gpus):
 		return fmt.Sprintf("can't give %d GPUs while others are in use (offers %s)", gpus, counts(h.Offers))
-	case !slices.Contains(h.Offers, gpus):
-		return fmt.Sprintf("never gives %d GPUs to one enclave (offers %s)", gpus, counts(h.Counts))
 	}
-	return ""
+	return fmt.Sprintf("never gives %d GPUs to one enclave (offers %s)", gpus, counts(h.Counts))
 }
 
 func counts(n []int) string {

@@ -32,6 +32,7 @@ type Planner struct {
 	releases Releases
 	hosts    Hosts
 	now      func() time.Time
+	configs  configs
 }
 
 // New returns a planner.
@@ -83,7 +84,7 @@ func (p *Planner) Draft(ctx context.Context, k model.ContainerKey, spec model.Co
 func (p *Planner) pin(ctx context.Context, d *Draft, tagNamed bool) error {
 	pinned := d.lastWith(d.Spec.Repository, d.Spec.Tag)
 	if pinned != nil && !tagNamed {
-		return d.use(*pinned)
+		return p.use(d, *pinned)
 	}
 	req := git.Request{Repository: d.Spec.Repository, Tag: d.Spec.Tag}
 	if pinned != nil {
@@ -92,12 +93,12 @@ func (p *Planner) pin(ctx context.Context, d *Draft, tagNamed bool) error {
 	found, err := p.releases.Resolve(ctx, req)
 	if pinned != nil && errors.Is(err, git.ErrUnreachable) {
 		d.Warnings = append(d.Warnings, fmt.Sprintf("the repository can't be reached, so the commit %s that %s was pinned to is used: %v", short(pinned.Commit), d.Spec.Tag, err))
-		return d.use(*pinned)
+		return p.use(d, *pinned)
 	}
 	if err != nil {
 		return err
 	}
-	return d.use(model.Revision{
+	return p.use(d, model.Revision{
 		Repository: d.Spec.Repository, Tag: d.Spec.Tag, Commit: found.Commit,
 		ConfigName: found.ConfigName, Config: found.Content,
 	})
@@ -113,8 +114,8 @@ func (d *Draft) lastWith(repository, tag string) *model.Revision {
 }
 
 // use takes the release part of a revision and parses its config.
-func (d *Draft) use(r model.Revision) error {
-	config, warnings, err := release.Parse(r.ConfigName, r.Config)
+func (p *Planner) use(d *Draft, r model.Revision) error {
+	config, warnings, err := p.configs.parse(r.ConfigName, r.Config)
 	if err != nil {
 		return fmt.Errorf("config of %s at %s: %w", r.Repository, r.Tag, err)
 	}
@@ -178,7 +179,7 @@ func (p *Planner) inputs(ctx context.Context, org string, d *Draft) error {
 func (p *Planner) number(d *Draft) {
 	want := contentDigest(d.Revision)
 	for _, r := range d.known {
-		if contentDigest(r) == want {
+		if r.Commit == d.Revision.Commit && r.ConfigDigest == d.Revision.ConfigDigest && contentDigest(r) == want {
 			d.Revision, d.Existing = r, true
 			return
 		}

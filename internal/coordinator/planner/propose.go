@@ -23,15 +23,16 @@ type Proposal struct {
 	Plan     model.Plan
 }
 
-// defaultStart is how long a candidate may take from running to healthy if
-// neither the request nor the config allows more.
-const defaultStart = 30 * time.Minute
-
 // startMargin is what a config's own health checks are given on top.
 const startMargin = 5 * time.Minute
 
-// Propose decides where a draft goes, by the state as it stands. It is called
-// while no other plan is made.
+// storedRooms is how many hosts the plan describes that is kept with an update:
+// it is written again with every step.
+const storedRooms = 10
+
+// Propose decides where a draft goes, by the state as it stands; of that it needs
+// the container only. What is to be started is proposed while no other plan is
+// made.
 func (p *Planner) Propose(d *Draft, s engine.State, kind model.Kind, o model.UpdateOptions) (*Proposal, error) {
 	hosts := p.hosts.Plan()
 	req := plan.Request{
@@ -45,17 +46,17 @@ func (p *Planner) Propose(d *Draft, s engine.State, kind model.Kind, o model.Upd
 	active := d.active(s.Container)
 	out := &Proposal{Plan: p.describe(d, s.Container, active, decision)}
 	out.Plan.Hosts = plan.Rooms(hosts, req)
+	stored := out.Plan
+	stored.Hosts = stored.Hosts[:min(len(stored.Hosts), storedRooms)]
 	revision := d.Revision
 	if !d.Existing {
 		revision.Number = s.Container.Revisions + 1
 		out.Revision = &revision
 	}
-	if o.StartTimeout == 0 {
-		o.StartTimeout = max(defaultStart, d.Revision.HealthWait+startMargin)
-	}
+	o.HealthWait = d.Revision.HealthWait + startMargin
 	out.Start = engine.Start{Revision: revision.Number, Update: model.Update{
 		Kind: d.kind(kind, active), Strategy: decision.Strategy, Options: o, ToTag: revision.Tag,
-		NewSpec: d.Spec, Plan: &out.Plan,
+		NewSpec: d.Spec, Plan: &stored,
 		New: model.EnclaveRef{Host: decision.Host, Tag: revision.Tag, Commit: revision.Commit, Room: revision.Room},
 	}}
 	return out, nil
@@ -92,7 +93,7 @@ func (d *Draft) kind(asked model.Kind, active *model.Revision) model.Kind {
 func (p *Planner) describe(d *Draft, c *model.Container, active *model.Revision, decision plan.Decision) model.Plan {
 	out := model.Plan{
 		Strategy: decision.Strategy, Reason: decision.Reason, Downtime: decision.Downtime, Host: decision.Host,
-		Room: d.Revision.Room, Changes: changes(active, d), Refreshed: refreshed(active, d.Revision),
+		Room: d.Revision.Room, Changes: p.changes(active, d), Refreshed: refreshed(active, d.Revision),
 		Warnings: d.Warnings, LastBoots: c.Boots, Tag: d.Revision.Tag, Commit: d.Revision.Commit,
 	}
 	if d.Existing {
@@ -110,7 +111,7 @@ func planEtag(d *Draft, p model.Plan) string {
 }
 
 // changes names what differs from what runs.
-func changes(active *model.Revision, d *Draft) []model.Change {
+func (p *Planner) changes(active *model.Revision, d *Draft) []model.Change {
 	if active == nil {
 		return nil
 	}
@@ -123,7 +124,7 @@ func changes(active *model.Revision, d *Draft) []model.Change {
 	add("tag", active.Tag, d.Revision.Tag)
 	add("commit", short(active.Commit), short(d.Revision.Commit))
 	add("debug", strconv.FormatBool(active.Debug), strconv.FormatBool(d.Revision.Debug))
-	old, _, err := release.Parse(active.ConfigName, active.Config)
+	old, _, err := p.configs.parse(active.ConfigName, active.Config)
 	if err != nil {
 		add("config", "unreadable: "+err.Error(), "")
 		return out
