@@ -131,10 +131,11 @@ func (c *Config) Validate() error {
 }
 
 func (c *Config) engineLimits() engine.Limits {
-	l := c.Limits
+	l, d := c.Limits, engine.DefaultLimits()
 	return engine.Limits{
 		Pending: l.Pending, Started: l.Started, Ack: l.Ack, Drain: l.Drain, Stop: l.Stop,
 		StopMargin: l.StopMargin, Free: l.Free, Hold: l.Hold, Teardown: l.Teardown,
+		RestartPause: d.RestartPause, Restarts: d.Restarts, Steady: d.Steady,
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
@@ -81,7 +82,7 @@ func (r *Reaper) pass(ctx context.Context) {
 		}
 		for _, e := range enclaves {
 			id := host + "/" + e.GetId()
-			wanted, err := r.wanted(ctx, host, e)
+			wanted, grace, err := r.wanted(ctx, host, e)
 			if err != nil {
 				r.cfg.Log.Error("is an enclave wanted", "host", host, "enclave", e.GetId(), "error", err)
 				seen[id] = true
@@ -89,7 +90,7 @@ func (r *Reaper) pass(ctx context.Context) {
 			}
 			if !wanted {
 				seen[id] = true
-				r.reap(ctx, host, e, id)
+				r.reap(ctx, host, e, id, grace)
 			}
 		}
 	}
@@ -101,27 +102,30 @@ func (r *Reaper) pass(ctx context.Context) {
 }
 
 // wanted says whether a container wants the enclave on this host, or is busy
-// stopping it.
-func (r *Reaper) wanted(ctx context.Context, host string, e *agentv1.Enclave) (bool, error) {
+// stopping it; and if not, for how long it may go on. One that its container gave
+// up on while the host was away needs no time for doubt.
+func (r *Reaper) wanted(ctx context.Context, host string, e *agentv1.Enclave) (bool, time.Duration, error) {
 	k := model.ContainerKey{Org: e.GetSpec().GetOrg(), Name: e.GetSpec().GetContainer()}
 	s, err := r.cfg.Records.Load(ctx, k)
 	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrInvalid) || errors.Is(err, store.ErrTooLarge) {
-		return false, nil
+		return false, r.cfg.Grace, nil
 	}
 	if err != nil {
-		return false, err
+		return false, 0, err
 	}
-	for _, ref := range engine.Wanted(s.State) {
-		if ref.ID == e.GetId() && ref.Host == host {
-			return true, nil
-		}
+	here := func(ref model.EnclaveRef) bool { return ref.ID == e.GetId() && ref.Host == host }
+	if slices.ContainsFunc(engine.Wanted(s.State), here) {
+		return true, 0, nil
 	}
-	return false, nil
+	if slices.ContainsFunc(s.State.Container.Leftovers, here) {
+		return false, 0, nil
+	}
+	return false, r.cfg.Grace, nil
 }
 
-// reap stops an unwanted enclave after the grace time, and forgets one that has
+// reap stops an unwanted enclave after its grace time, and forgets one that has
 // ended after it was kept for its log.
-func (r *Reaper) reap(ctx context.Context, host string, e *agentv1.Enclave, id string) {
+func (r *Reaper) reap(ctx context.Context, host string, e *agentv1.Enclave, id string, grace time.Duration) {
 	now := r.cfg.Now()
 	since, known := r.unwanted[id]
 	if !known {
@@ -133,7 +137,7 @@ func (r *Reaper) reap(ctx context.Context, host string, e *agentv1.Enclave, id s
 	switch {
 	case ended && !e.GetClaimed() && now.Sub(since) >= r.cfg.Keep:
 		err = r.cfg.Hosts.Delete(ctx, host, e.GetId())
-	case !ended && e.GetState() != agentv1.EnclaveState_ENCLAVE_STATE_STOPPING && now.Sub(since) >= r.cfg.Grace:
+	case !ended && e.GetState() != agentv1.EnclaveState_ENCLAVE_STATE_STOPPING && now.Sub(since) >= grace:
 		r.cfg.Log.Warn("stopping an enclave that no container wants", "host", host, "enclave", e.GetId())
 		_, err = r.cfg.Hosts.Stop(ctx, host, e.GetId(), r.cfg.StopGrace, "no container wants it")
 	}

@@ -42,7 +42,8 @@ func enclave(id string, state agentv1.EnclaveState, claimed bool) *agentv1.Encla
 	return &agentv1.Enclave{Id: id, State: state, Claimed: claimed, Spec: &agentv1.EnclaveSpec{Org: "acme", Container: "api"}}
 }
 
-// world has one container, whose enclave c1-r1-1 serves on h1.
+// world has one container, whose enclave c1-r1-1 serves on h1. It gave up on one
+// on h1 and on another on h2.
 func world(t *testing.T) *records.Records {
 	t.Helper()
 	r, err := records.Open(t.Context(), memory.New(memory.Config{}), func() string { return "cl" })
@@ -50,7 +51,8 @@ func world(t *testing.T) *records.Records {
 		t.Fatal(err)
 	}
 	c := &model.Container{Org: "acme", Name: "api", UID: "c1", Spec: model.ContainerSpec{Domain: "api.example"},
-		Status: model.Running, Active: &model.EnclaveRef{ID: "c1-r1-1", Host: "h1"}}
+		Status: model.Running, Active: &model.EnclaveRef{ID: "c1-r1-1", Host: "h1"},
+		Leftovers: []model.EnclaveRef{{ID: "c1-r0-0", Host: "h1"}, {ID: "c1-r0-1", Host: "h2"}}}
 	l, err := r.NewContainer(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
@@ -77,6 +79,8 @@ func TestOnlyTheUnwantedAreReapedAndOnlyAfterTheirGrace(t *testing.T) {
 		{"what serves is left alone", enclave("c1-r1-1", healthy, true), 24 * time.Hour, false, false},
 		{"an orphan is left alone at first", enclave("c1-r9-9", healthy, true), 9 * time.Minute, false, false},
 		{"an orphan is stopped after the grace time", enclave("c1-r9-9", healthy, true), 11 * time.Minute, true, false},
+		{"what its container gave up on is stopped as soon as it is seen", enclave("c1-r0-0", healthy, true), 0, true, false},
+		{"what was given up on another host has its grace time", enclave("c1-r0-1", healthy, true), 9 * time.Minute, false, false},
 		{"what is stopping is not told again", enclave("c1-r9-9", stopping, true), 11 * time.Minute, false, false},
 		{"what has ended keeps its log for a while", enclave("c1-r9-9", stopped, false), 59 * time.Minute, false, false},
 		{"what has ended is forgotten then", enclave("c1-r9-9", failed, false), 61 * time.Minute, false, true},
