@@ -113,12 +113,12 @@ func TestAGatewayIsAwaitedUntilItFollowsACoordinator(t *testing.T) {
 		fmt.Fprintf(w, `{"cluster_id":%q}`, cluster)
 	}))
 	defer srv.Close()
-	if err := awaitGateway(t.Context(), srv.Listener.Addr().String()); err != nil || asked.Load() != 3 {
+	if err := awaitGateway(t.Context(), srv.Listener.Addr().String(), nil); err != nil || asked.Load() != 3 {
 		t.Errorf("after %d looks: %v", asked.Load(), err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := awaitGateway(ctx, srv.Listener.Addr().String()); !errors.Is(err, context.Canceled) {
+	if err := awaitGateway(ctx, srv.Listener.Addr().String(), nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want the end of the context", err)
 	}
 }

@@ -95,10 +95,7 @@ func (f *Fleet) writeCoordinator() error {
 		return err
 	}
 	f.TCP = tcp
-	limits := ""
-	if len(f.Limits) > 0 {
-		limits = "limits:\n  " + strings.Join(f.Limits, "\n  ") + "\n"
-	}
+	limits := section("limits", f.Limits) + section("reaper", f.Reaper)
 	return f.put("coordinator.yaml", fmt.Sprintf(`state_dir: %s
 listen:
   local: %s
@@ -111,6 +108,13 @@ policy:
 git:
   local_paths: true
 %s`, f.file("coordinator"), f.Socket(), tcp, BaseDomain, f.file("secrets.key"), limits))
+}
+
+func section(name string, lines []string) string {
+	if len(lines) == 0 {
+		return ""
+	}
+	return name + ":\n  " + strings.Join(lines, "\n  ") + "\n"
 }
 
 func (f *Fleet) writeGateway(n int) error {

@@ -29,6 +29,8 @@ type Options struct {
 	Gateways int
 	// Limits are lines of the coordinator's limits section, such as "drain: 3s".
 	Limits []string
+	// Reaper are lines of its reaper section, such as "every: 1s".
+	Reaper []string
 	// ReadyTimeout is how long the fleet may take to be ready.
 	ReadyTimeout time.Duration
 	// Place says where each process runs, by its name; nil for loopback.
@@ -164,8 +166,8 @@ func (f *Fleet) ready(ctx context.Context) error {
 	if err := awaitHosts(ctx, hosts, len(f.Hosts)); err != nil {
 		return f.explain(err)
 	}
-	for _, admin := range f.AdminAddrs {
-		if err := awaitGateway(ctx, admin); err != nil {
+	for n, admin := range f.AdminAddrs {
+		if err := awaitGateway(ctx, admin, f.place(gatewayName(n)).Dial); err != nil {
 			return f.explain(err)
 		}
 	}
@@ -174,7 +176,7 @@ func (f *Fleet) ready(ctx context.Context) error {
 
 // awaitHosts watches until this many hosts are ready.
 func awaitHosts(ctx context.Context, hosts cv1.HostServiceClient, want int) error {
-	stream, err := hosts.WatchHosts(ctx, &cv1.WatchHostsRequest{})
+	stream, err := hosts.WatchHosts(ctx, &cv1.WatchHostsRequest{}, grpc.WaitForReady(true))
 	if err != nil {
 		return fmt.Errorf("watch hosts: %w", err)
 	}

@@ -15,10 +15,10 @@ import (
 const look = 20 * time.Millisecond
 
 // awaitGateway asks a gateway's admin address until it has heard a coordinator.
-func awaitGateway(ctx context.Context, admin string) error {
+func awaitGateway(ctx context.Context, admin string, dial Dial) error {
 	tick := time.NewTicker(look)
 	defer tick.Stop()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: dial}}
 	for {
 		heard, err := hasCluster(ctx, client, admin)
 		if heard {

@@ -48,7 +48,7 @@ type Target struct {
 	// Timeout bounds one request; in a replace it must be longer than the hold.
 	Timeout time.Duration
 	// Dial connects to an IP and port; nil from this process's own network.
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	Dial Dial
 }
 
 // StartLoad starts the clients; Stop ends them.

@@ -1,6 +1,9 @@
 package dev
 
-import "net"
+import (
+	"context"
+	"net"
+)
 
 // Ports of parts that have an address of their own.
 const (
@@ -18,7 +21,12 @@ type Place struct {
 	// API is the IP on which the coordinator and agents are called, Traffic the
 	// one on which enclaves and gateways serve. A place has both or neither.
 	API, Traffic string
+	// Dial connects to these IPs; nil if this process reaches them by itself.
+	Dial Dial
 }
+
+// Dial connects to an IP and port.
+type Dial = func(ctx context.Context, network, address string) (net.Conn, error)
 
 // place returns where a process runs, by its name: coordinator, agent-1, gateway-1.
 func (f *Fleet) place(name string) Place {

@@ -20,35 +20,42 @@ type disturbance struct {
 }
 
 // disturbances spare only the enclave that serves and the gateway in the path.
-// The update goes from the first host to the second one.
-func disturbances() []disturbance {
+// The update goes from one host (by number) to the other one.
+func disturbances(from, to int) []disturbance {
 	list := []disturbance{
 		{"the coordinator is killed", killCoordinator, (*fleet).coordinatorBack},
-		{"the old host's agent is killed", killAgent(0), agentBack(0)},
-		{"the new host's agent is killed", killAgent(1), agentBack(1)},
+		{"the old host's agent is killed", killAgent(from), agentBack(from)},
+		{"the new host's agent is killed", killAgent(to), agentBack(to)},
 		{"everything but the path is killed", killAll, allBack},
 		{"the other gateway is killed", func(f *fleet) error { return f.GatewayProc[1].Kill() }, func(f *fleet) error { return f.StartGateway(1) }},
 		{"the coordinator hangs", signal(coordinatorOf, syscall.SIGSTOP), signal(coordinatorOf, syscall.SIGCONT)},
-		{"the old host's agent hangs", signal(agentOf(0), syscall.SIGSTOP), signal(agentOf(0), syscall.SIGCONT)},
-		{"the new host's agent hangs", signal(agentOf(1), syscall.SIGSTOP), signal(agentOf(1), syscall.SIGCONT)},
+		{"the old host's agent hangs", signal(agentOf(from), syscall.SIGSTOP), signal(agentOf(from), syscall.SIGCONT)},
+		{"the new host's agent hangs", signal(agentOf(to), syscall.SIGSTOP), signal(agentOf(to), syscall.SIGCONT)},
+		{"the coordinator loses both its links", cutOff("coordinator"), joinAgain("coordinator")},
 	}
-	for _, node := range []string{"coordinator", "agent-1", "agent-2", "gateway-1", "gateway-2"} {
+	nodes := []struct{ what, node string }{
+		{"the coordinator's", "coordinator"}, {"the old host's", agent(from)}, {"the new host's", agent(to)},
+		{"the gateway's", "gateway-1"}, {"the other gateway's", "gateway-2"},
+	}
+	for _, n := range nodes {
 		list = append(list,
-			disturbance{"the link of " + node + " is cut", links(node, condition{Cut: true}), links(node, condition{})},
-			disturbance{"the link of " + node + " is slow and loses frames", links(node, condition{Delay: 200 * time.Millisecond, Loss: 0.05}), links(node, condition{})},
+			disturbance{n.what + " link is cut", links(n.node, condition{Cut: true}), links(n.node, condition{})},
+			disturbance{n.what + " link is slow and loses frames", links(n.node, condition{Delay: 200 * time.Millisecond, Loss: 0.05}), links(n.node, condition{})},
 		)
 	}
-	return append(list, disturbance{"the coordinator loses both its links", cutOff("coordinator"), joinAgain("coordinator")})
+	return list
 }
 
 func TestBlueGreenLosesNothingWhateverElseFails(t *testing.T) {
 	t.Parallel()
 	f := start(t, "none", "none")
 	load := f.deploy(t, "web", dev.HostName(0))
-	for i, d := range disturbances() {
+	for i := range disturbances(0, 1) {
+		from, to := i%2, (i+1)%2
+		d := disturbances(from, to)[i]
 		t.Run(d.what, func(t *testing.T) {
 			tag := []string{"v1.1.0", "v1.3.0"}[i%2]
-			u := f.begin(t, "web", tag, dev.HostName(1))
+			u := f.begin(t, "web", tag, dev.HostName(to))
 			f.follow(t, u, dev.Started)
 			if err := d.begin(f); err != nil {
 				t.Fatal(err)
@@ -58,19 +65,12 @@ func TestBlueGreenLosesNothingWhateverElseFails(t *testing.T) {
 				t.Fatal(err)
 			}
 			succeeded(t, f.follow(t, u, dev.Ended))
-			f.back(t, tag)
+			f.allReady(t)
+			f.onlyRuns(t, f.container(t, "web", running(tag)).GetActiveEnclave())
 			s := unharmed(t, load)
 			t.Logf("%d requests, longest gap %s", s.Sent, s.Gap.Round(time.Millisecond))
 		})
 	}
-}
-
-// back moves web to the first host again, once all is well.
-func (f *fleet) back(t *testing.T, tag string) {
-	t.Helper()
-	f.allReady(t)
-	f.onlyRuns(t, f.container(t, "web", running(tag)).GetActiveEnclave())
-	succeeded(t, f.follow(t, f.begin(t, "web", tag, dev.HostName(0)), dev.Ended))
 }
 
 func killCoordinator(f *fleet) error { return f.Coordinator.Kill() }

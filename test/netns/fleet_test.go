@@ -27,15 +27,15 @@ type fleet struct {
 
 var fleets atomic.Int64
 
-// start starts a fleet whose hosts have these presets, and two gateways. Without
-// lines its limits suit a test.
+// start starts a fleet whose hosts have these presets, and two gateways. The
+// network has room for a second coordinator with a gateway.
 func start(t *testing.T, hosts ...string) *fleet {
 	t.Helper()
 	bin, err := binaries()
 	if err != nil {
 		t.Fatal(err)
 	}
-	nodes := []string{"client", "coordinator", "coordinator-2", "gateway-1", "gateway-2"}
+	nodes := []string{"client", "coordinator", "gateway-1", "gateway-2", "coordinator-2", "gateway-1-2"}
 	for n := range hosts {
 		nodes = append(nodes, agent(n))
 	}
@@ -51,6 +51,7 @@ func start(t *testing.T, hosts ...string) *fleet {
 	f, err := dev.Start(t.Context(), dev.Options{
 		Dir: filepath.Join(scratch, fmt.Sprint(fleets.Add(1))), Bin: bin, Hosts: hosts, Gateways: 2, Place: network.place,
 		Limits: []string{"ack: 5s", "drain: 1s", "stop: 3s", "stop_margin: 3s"},
+		Reaper: []string{"every: 1s"},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -85,8 +86,14 @@ func (f *fleet) deploy(t *testing.T, name, host string) *dev.Load {
 		t.Fatal(err)
 	}
 	succeeded(t, u)
+	return f.load(t, name, patience)
+}
+
+// load puts a container under load; timeout bounds each request.
+func (f *fleet) load(t *testing.T, name string, timeout time.Duration) *dev.Load {
+	t.Helper()
 	l := dev.StartLoad(t.Context(), dev.Target{
-		Gateway: f.GatewayAddr, Domain: domain(name), Clients: 2, Timeout: patience, Dial: f.net.dialer("client"),
+		Gateway: f.GatewayAddr, Domain: domain(name), Clients: 2, Timeout: timeout, Dial: f.net.dialer("client"),
 	})
 	t.Cleanup(l.Stop)
 	if err := l.AwaitAnswer(bounded(t)); err != nil {

@@ -58,6 +58,7 @@ func (n *network) add(node string, i int) error {
 	p := dev.Place{
 		Command: []string{"ip", "netns", "exec", ns},
 		API:     fmt.Sprintf("10.1.0.%d", i), Traffic: fmt.Sprintf("10.2.0.%d", i),
+		Dial: n.dialer(node),
 	}
 	err := ip(
 		"netns add "+ns,
@@ -93,7 +94,7 @@ func (n *network) traffic(node string, up bool) error {
 }
 
 // dialer dials from a node.
-func (n *network) dialer(node string) func(context.Context, string, string) (net.Conn, error) {
+func (n *network) dialer(node string) dev.Dial {
 	return func(ctx context.Context, network, address string) (conn net.Conn, err error) {
 		err = within(n.ns(node), func() (err error) {
 			var d net.Dialer
