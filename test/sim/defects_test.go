@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -153,14 +154,23 @@ func TestEveryPlantedDefectIsCaught(t *testing.T) {
 	t.Logf("%d defects planted", len(defects))
 }
 
+// huntLimit is far more than any hunt that goes on needs.
+const huntLimit = 90 * time.Second
+
 // hunt runs the build with one defect switched on.
 func hunt(t *testing.T, bin string, d defect) string {
-	cmd := exec.CommandContext(t.Context(), bin, "-test.run", "^TestHunt$", "-test.v")
+	ctx, cancel := context.WithTimeout(t.Context(), huntLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, bin, "-test.run", "^TestHunt$", "-test.v")
 	cmd.Env = append(os.Environ(), "SIM_PLANTED="+d.name, fmt.Sprintf("SIM_STEPS=%d", d.within), "SIM_SEED=")
 	out, err := cmd.CombinedOutput()
 	if _, after, ok := bytes.Cut(out, []byte("CAUGHT ")); ok {
 		line, _, _ := bytes.Cut(after, []byte("\n"))
 		return string(line)
+	}
+	if ctx.Err() != nil {
+		t.Errorf("%s: neither caught nor over within %s", d.name, huntLimit)
+		return "NOT CAUGHT"
 	}
 	if i := bytes.Index(out, []byte("panic:")); i >= 0 {
 		return "by a panic: " + strings.SplitN(string(out[i:]), "\n", 2)[0]

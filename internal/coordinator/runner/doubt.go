@@ -16,7 +16,7 @@ import (
 // state stands until it is known, and the container is looked at again even if
 // nobody asks.
 func (r *Runner) doubts(k model.ContainerKey, a *actor, err error, before, next map[string]model.Reservation) {
-	if errors.Is(err, store.ErrConflict) || errors.Is(err, records.ErrFenced) {
+	if errors.Is(err, store.ErrConflict) || errors.Is(err, records.ErrFenced) || errors.Is(err, store.ErrFull) {
 		return
 	}
 	first := a.doubt == nil
