@@ -46,15 +46,22 @@ func (a *app) attestFile(flag, path string, limit int64) ([]byte, error) {
 	return b, nil
 }
 
-// attestOnly refuses flags that were given and are none of those allowed.
+// attestOnly refuses flags that were given and are none of those allowed, or empty.
 func attestOnly(cmd *cobra.Command, format string, special, allowed []string) error {
 	ok := map[string]bool{}
 	for _, name := range allowed {
 		ok[name] = true
 	}
 	for _, name := range special {
-		if cmd.Flags().Changed(name) && !ok[name] {
+		flag := cmd.Flags().Lookup(name)
+		if flag == nil || !flag.Changed {
+			continue
+		}
+		if !ok[name] {
 			return usagef("--%s has no meaning with --format %s", name, format)
+		}
+		if flag.Value.String() == "" {
+			return usagef("--%s is empty", name)
 		}
 	}
 	return nil

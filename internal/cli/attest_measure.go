@@ -180,6 +180,9 @@ func (m *attestMeasure) boot() (*measure.DirectBoot, error) {
 		}
 		return nil, nil
 	}
+	if f.Changed("initrd") && m.initrd == "" {
+		return nil, usagef("--initrd is empty")
+	}
 	kernel, err := m.attestFile("kernel", m.kernel, maxAttestKernel)
 	if err != nil {
 		return nil, err

@@ -99,6 +99,7 @@ func TestMeasureRefusesWhatItCantUse(t *testing.T) {
 		{"a command line without a kernel", snp, []string{"--append", "quiet"}, "--kernel"},
 		{"a kernel without a name", snp, []string{"--kernel", ""}, "--kernel"},
 		{"a kernel that isn't there", snp, []string{"--kernel", firmware + "x"}, "--kernel"},
+		{"no name of the initrd", snp, []string{"--kernel", firmware, "--initrd", ""}, "--initrd is empty"},
 		{"an initrd that isn't there", snp, []string{"--kernel", firmware, "--initrd", firmware + "x"}, "--initrd"},
 		{"vCPUs for TDX", tdx, []string{"--vcpus", "1"}, "no meaning"},
 		{"memory for SNP", snp, []string{"--memory", "1"}, "no meaning"},
