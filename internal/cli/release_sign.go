@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/rand"
 	"encoding/json"
@@ -166,7 +167,7 @@ func (v *releaseVerify) same(m *manifest.Manifest) error {
 	if err != nil {
 		return err
 	}
-	if string(inside) != string(text) {
+	if !bytes.Equal(inside, text) {
 		return &manifest.RefusedError{Reason: manifest.Malformed, Detail: v.plain + " is not the manifest in the envelope"}
 	}
 	return nil

@@ -84,9 +84,9 @@ func TestHostileServersAreRefused(t *testing.T) {
 		}, nil, "redirects elsewhere"},
 		{"an error page with 200", rootCRL, serve([]byte("<html>sorry</html>")), collateral.ErrContent, ""},
 		{"an empty answer", rootCRL, serve(nil), collateral.ErrContent, ""},
-		{"not there", rootCRL, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) }, collateral.ErrNotFound, ""},
-		{"forbidden", rootCRL, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) }, nil, "403"},
-		{"no content", rootCRL, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }, nil, "204"},
+		{"not there", rootCRL, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }, collateral.ErrNotFound, ""},
+		{"forbidden", rootCRL, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }, nil, "403"},
+		{"no content", rootCRL, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }, nil, "204"},
 		{"no issuer chain", tcbInfo, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(i.now.TCBInfo) }, collateral.ErrContent, "issuer chain is missing"},
 		{"an issuer chain that is none", tcbInfo, serve(i.now.TCBInfo), collateral.ErrContent, "issuer chain"},
 		{"an endless issuer chain", tcbInfo, func(w http.ResponseWriter, _ *http.Request) {
@@ -130,8 +130,8 @@ func TestHostileServersAreRefused(t *testing.T) {
 func TestARedirectWithinTheHostIsFollowed(t *testing.T) {
 	i := newIntel(t, now)
 	v := newVendor(t, func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, "/new") {
-			r.URL.Path = strings.TrimPrefix(r.URL.Path, "/new")
+		if path, ok := strings.CutPrefix(r.URL.Path, "/new"); ok {
+			r.URL.Path = path
 			i.ServeHTTP(w, r)
 			return
 		}
@@ -205,10 +205,8 @@ func TestPauseGrowsAndEndsWithTheAttempts(t *testing.T) {
 		}
 	}
 	fail = &collateral.StatusError{Status: 429, RetryAfter: 5 * time.Second}
-	if pauses = nil; true {
-		_, _ = r.Get(t.Context(), collateral.Request{})
-	}
-	if pauses[0] != 5*time.Second {
+	pauses = nil
+	if _, err := r.Get(t.Context(), collateral.Request{}); !errors.Is(err, fail) || pauses[0] != 5*time.Second {
 		t.Errorf("paused %v, the service asked for 5s", pauses[0])
 	}
 	for _, fail = range []error{collateral.ErrNotFound, collateral.ErrNotConfigured, collateral.ErrOffline, &collateral.StatusError{Status: 403}} {
