@@ -100,14 +100,33 @@ func (a *actor) cancelEffects() {
 // because the store fails is tried again: what agents and gateways tell must not
 // be lost.
 func (r *Runner) post(k model.ContainerKey, ev engine.Event) {
+	r.postDecided(k, eventName(ev), func(context.Context, *records.Loaded) (engine.Event, records.Extra, error) {
+		return ev, records.Extra{}, nil
+	})
+}
+
+// errUntold says that there is no event: the host can't tell.
+var errUntold = errors.New("the host is out of reach")
+
+// observe posts what a host says of an enclave when the container's turn has
+// come: what was read before it could be older than what the agent has told and
+// been believed meanwhile.
+func (r *Runner) observe(k model.ContainerKey, ref model.EnclaveRef) {
+	r.postDecided(k, "observe", func(context.Context, *records.Loaded) (engine.Event, records.Extra, error) {
+		o, known := r.cfg.Agents.Observe(ref.Host, ref.ID)
+		if !known {
+			return nil, records.Extra{}, errUntold
+		}
+		return engine.Observed{Observation: o}, records.Extra{}, nil
+	})
+}
+
+func (r *Runner) postDecided(k model.ContainerKey, name string, decide Decide) {
 	r.enqueue(k, func(ctx context.Context, a *actor) {
 		load := func(ctx context.Context) (*records.Loaded, error) { return r.cfg.Records.Load(ctx, k) }
-		decide := func(context.Context, *records.Loaded) (engine.Event, records.Extra, error) {
-			return ev, records.Extra{}, nil
-		}
 		_, err := backoff.Retry(ctx, func() (struct{}, error) {
 			_, err := r.apply(ctx, k, a, load, decide)
-			err = r.final(k, ev, err)
+			err = r.final(k, name, err)
 			r.setFailing(a, err)
 			return struct{}{}, err
 		}, backoff.WithBackOff(r.cfg.Backoff()), backoff.WithMaxElapsedTime(0))
@@ -135,15 +154,15 @@ func (r *Runner) failing(k model.ContainerKey) error {
 
 // final sorts the errors of committing an event: nil and refusals end it, faults
 // of the store are retried.
-func (r *Runner) final(k model.ContainerKey, ev engine.Event, err error) error {
+func (r *Runner) final(k model.ContainerKey, event string, err error) error {
 	var refused *engine.Refused
 	switch {
-	case err == nil, errors.As(err, &refused), errors.Is(err, store.ErrNotFound):
+	case err == nil, errors.As(err, &refused), errors.Is(err, store.ErrNotFound), errors.Is(err, errUntold):
 		return nil
 	case errors.Is(err, records.ErrFenced), errors.Is(err, store.ErrClosed):
 		return backoff.Permanent(err)
 	}
-	r.cfg.Log.Error("commit failed, trying again", "container", k.String(), "event", eventName(ev), "error", err)
+	r.cfg.Log.Error("commit failed, trying again", "container", k.String(), "event", event, "error", err)
 	return err
 }
 

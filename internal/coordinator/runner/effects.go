@@ -26,9 +26,7 @@ func (r *Runner) carryOut(ctx context.Context, k model.ContainerKey, s engine.St
 	case engine.Verify:
 		ev = r.attest(ctx, k, s, e.Enclave)
 	case engine.Observe:
-		if o, known := r.cfg.Agents.Observe(e.Enclave.Host, e.Enclave.ID); known {
-			ev = engine.Observed{Observation: o}
-		}
+		r.observe(k, e.Enclave)
 	case engine.Halt:
 		ev = r.halt(ctx, e)
 	case engine.Replan:
