@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
@@ -117,11 +116,18 @@ func (s *session) lost(err error) {
 }
 
 // watch follows the host's facts and enclaves until one of the streams breaks.
+// The facts are followed by the caller's goroutine: there are thousands of hosts,
+// and a goroutine less for each.
 func (s *session) watch(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.watchHost(ctx) })
-	g.Go(func() error { return s.watchEnclaves(ctx) })
-	return g.Wait()
+	ctx, cancel := context.WithCancelCause(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		cancel(s.watchEnclaves(ctx))
+	}()
+	cancel(s.watchHost(ctx))
+	<-ended
+	return context.Cause(ctx)
 }
 
 func (s *session) watchHost(ctx context.Context) error {
