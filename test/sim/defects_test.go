@@ -33,7 +33,7 @@ var defects = []defect{
 	{"reservation of a stopped enclave not released", "engine/teardown.go", "\tdelete(t.s.Reservations, c.Active.ID)\n\tc.Active, t.changed", "\tif !planted(NAME) {\n\t\tdelete(t.s.Reservations, c.Active.ID)\n\t}\n\tc.Active, t.changed", 60_000},
 	{"deadline not persisted", "records/state.go", "\treturn put(w, Updates, key, *u)", "\tif planted(NAME) {\n\t\tc := *u\n\t\tc.Deadline = c.Created.AddDate(1, 0, 0)\n\t\tu = &c\n\t}\n\treturn put(w, Updates, key, *u)", 20_000},
 	{"fence dropped", "records/records.go", "append([]store.Compare{r.fence}, compares...)", "append([]store.Compare{r.fence}[:map[bool]int{true: 0, false: 1}[planted(NAME)]], compares...)", 60_000},
-	{"epoch not raised", "records/epoch.go", "r.ClusterID, r.Epoch = id, epoch+1", "r.ClusterID, r.Epoch = id, epoch+1\n\tif planted(NAME) && epoch > 0 {\n\t\tr.Epoch = epoch\n\t}", 20_000},
+	{"epoch not raised", "records/epoch.go", "\tidOp, err := Put(clusters, clusterKey, id)", "\tif planted(NAME) && epoch > 0 {\n\t\tr.Epoch = epoch\n\t}\n\tidOp, err := Put(clusters, clusterKey, id)", 20_000},
 	{"cancel forgets the route", "engine/switch.go", "if t.s.Route.State != model.RouteServing && c.Active != nil {", "if t.s.Route.State != model.RouteServing && c.Active != nil && !planted(NAME) {", 60_000},
 	{"absence of the candidate believed while it is stopped", "engine/progress.go", "\tcase u.Step == model.StepStopNew:\n\t\tif o.Stopped() {", "\tcase u.Step == model.StepStopNew:\n\t\tif o.Stopped() || planted(NAME) && o.Gone() {", 60_000},
 	{"stopping taken for stopped", "engine/progress.go", "\tcase u.OldStopping:\n\t\tif o.Stopped() {", "\tcase u.OldStopping:\n\t\tif o.Stopped() || planted(NAME) {", 60_000},
@@ -53,13 +53,13 @@ var defects = []defect{
 	{"the death of what serves is not noticed", "engine/serving.go", "\tf := endedFailure(o)\n\tt.tell(model.Error, \"ENCLAVE_DIED\"", "\tif planted(NAME) {\n\t\treturn\n\t}\n\tf := endedFailure(o)\n\tt.tell(model.Error, \"ENCLAVE_DIED\"", 50_000},
 	{"hold ignored", "engine/progress.go", "if u.Options.Hold && !u.Restoring {", "if u.Options.Hold && !u.Restoring && !planted(NAME) {", 60_000},
 	{"a new revision is not kept", "records/state.go", "\tif revision == nil {\n\t\treturn nil", "\tif revision == nil || planted(NAME) && revision.Number > 1 {\n\t\treturn nil", 60_000},
-	{"events dropped when the store fails", "runner/actor.go", "\tcase err == nil, errors.As(err, &refused), errors.Is(err, store.ErrNotFound):", "\tcase err == nil, errors.As(err, &refused), errors.Is(err, store.ErrNotFound), planted(NAME) && ctxAlive(err):", 60_000},
+	{"events dropped when the store fails", "runner/actor.go", "errors.As(err, &refused), errors.Is(err, store.ErrNotFound)", "errors.As(err, &refused), errors.Is(err, store.ErrNotFound), planted(NAME) && ctxAlive(err)", 60_000},
 	{"commits in doubt are forgotten", "runner/doubt.go", "\tfirst := a.doubt == nil\n", "\tif planted(NAME) {\n\t\treturn\n\t}\n\tfirst := a.doubt == nil\n", 60_000},
 	{"the room of a leftover's record is lost with it", "engine/serving.go", "\tcase given:\n", "\tcase given && !planted(NAME):\n", 60_000},
 	{"the teardown forgets the enclave", "engine/teardown.go", "\tif left == 0 {\n\t\tt.enterTeardown(model.TeardownStopEnclave)", "\tif left == 0 && planted(NAME) {\n\t\tt.activeStopped()\n\t} else if left == 0 {\n\t\tt.enterTeardown(model.TeardownStopEnclave)", 60_000},
 	{"a stopped container keeps its route", "engine/teardown.go", "\t\tt.changeRoute(model.RouteClosed, nil)\n\t\tt.enterTeardown(model.TeardownCloseRoute)", "\t\tif !planted(NAME) {\n\t\t\tt.changeRoute(model.RouteClosed, nil)\n\t\t}\n\t\tt.enterTeardown(model.TeardownCloseRoute)", 60_000},
 	{"orphans are left", "reaper/reaper.go", "if !wanted {", "if !wanted && !planted(NAME) {", 50_000},
-	{"wanted enclaves are reaped", "reaper/reaper.go", "if ref.ID == e.GetId() && ref.Host == host {", "if ref.ID == e.GetId() && ref.Host == host && !planted(NAME) {", 60_000},
+	{"wanted enclaves are reaped", "reaper/reaper.go", "return ref.ID == e.GetId() && ref.Host == host }", "return ref.ID == e.GetId() && ref.Host == host && !planted(NAME) }", 60_000},
 }
 
 // helper is compiled into every patched package.
