@@ -1,13 +1,13 @@
 package dev
 
 import (
+	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
-
-	"github.com/casemate-dev/casemate/internal/coordinator/vault"
 )
 
 // maxSocketPath is what a socket's address holds on Linux, less the terminator.
@@ -57,7 +57,9 @@ func (f *Fleet) writeKey() error {
 	if _, err := os.Stat(f.file("secrets.key")); !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	return f.put("secrets.key", string(vault.NewKey()))
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails, since Go 1.24
+	return f.put("secrets.key", base64.StdEncoding.EncodeToString(key)+"\n")
 }
 
 func (f *Fleet) writeAgent(n int, preset string) error {
