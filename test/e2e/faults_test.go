@@ -65,25 +65,34 @@ func TestEveryFaultFailsTheUpdateWithItsReasonAndHurtsNobody(t *testing.T) {
 	}
 }
 
-func TestWhenTheServingEnclaveDiesTheContainerIsFailedAndStartsAgain(t *testing.T) {
+func TestAnEnclaveThatDiesIsToldAndStartedAgain(t *testing.T) {
 	t.Parallel()
 	f := blueGreens(t)
 	f.running(t, "mortal", app{fault: "dies-after:1500ms"})
-	c := f.is(t, "mortal", hasFailed)
-	if c.GetReason() == "" || !strings.Contains(c.GetText(), "ended") || c.GetActiveEnclave() != "" {
+	first := f.get(t, "mortal").GetActiveEnclave()
+	c := f.is(t, "mortal", deploying)
+	if c.GetReason() != "VM_EXITED" || !strings.Contains(c.GetText(), "started again") || c.GetActiveEnclave() != "" {
 		t.Errorf("the container is %v", c)
 	}
 	f.refused(t, domain("mortal"))
-	events := f.ok(t, "container", "events", "mortal")
-	says(t, events, "ENCLAVE_DIED")
-	f.ok(t, "container", "start", "mortal", "--yes")
-	f.ask(t, "mortal")
+	says(t, f.ok(t, "container", "get", "mortal"), "VM_EXITED")
+	c = f.is(t, "mortal", isRunning)
+	if c.GetActiveEnclave() == first || c.GetActiveRevision() != 1 {
+		t.Errorf("started again the container is %v", c)
+	}
+	u, err := f.Updates.GetUpdate(bounded(t), &cv1.GetUpdateRequest{Org: dev.Org, Container: "mortal"})
+	if err != nil || u.GetUpdate().GetKind() != "restart" {
+		t.Errorf("it came back by %v, %v", u.GetUpdate().GetKind(), err)
+	}
+	says(t, f.ok(t, "container", "events", "mortal"), "ENCLAVE_DIED", "RESTART_SCHEDULED", "SWITCHED")
+	f.remove(t, "mortal")
+	f.forgotten(t, "mortal")
 }
 
 func TestAServingEnclaveThatIsUnhealthyIsToldAndKeepsItsTraffic(t *testing.T) {
 	t.Parallel()
 	f := blueGreens(t)
-	f.running(t, "ailing", app{fault: "unhealthy-after:500ms"})
+	f.running(t, "ailing", app{fault: "unhealthy-after:2s"})
 	err := f.AwaitContainer(bounded(t), "ailing", func(c *cv1.Container) bool { return c.GetReason() == "UNHEALTHY" })
 	if err != nil {
 		t.Fatal(err)

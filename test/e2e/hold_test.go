@@ -49,7 +49,7 @@ func TestAHeldCandidateServesOnceItIsAccepted(t *testing.T) {
 func TestACandidateThatIsNotHealthyAnyMoreIsNotAccepted(t *testing.T) {
 	t.Parallel()
 	f := blueGreens(t)
-	f.running(t, "sick", app{}, app{fault: "unhealthy-after:1s"})
+	f.running(t, "sick", app{}, app{fault: "unhealthy-after:2s"})
 	u := f.at(t, f.begin(t, "sick", "v2", hold), cv1.UpdateStep_UPDATE_STEP_HOLD)
 	unhealthy := func(u *cv1.Update) bool {
 		for _, s := range u.GetStages() {
