@@ -50,6 +50,16 @@ type Git struct {
 	LocalPaths bool `yaml:"local_paths"`
 	// Timeout bounds one resolution.
 	Timeout time.Duration `yaml:"timeout"`
+	// SSHKey is the file of the private key for repositories over ssh, KnownHosts
+	// that of the hosts' keys. Without a key no ssh repository is taken.
+	SSHKey     string `yaml:"ssh_key"`
+	KnownHosts string `yaml:"known_hosts"`
+	// HTTPSToken is a file with the token, HTTPSUser the name that goes with it and
+	// HTTPSHost the only host that is given it, and from which https repositories
+	// are then taken.
+	HTTPSToken string `yaml:"https_token"`
+	HTTPSUser  string `yaml:"https_user"`
+	HTTPSHost  string `yaml:"https_host"`
 }
 
 // Limits are how long the steps of an update may take.
@@ -82,7 +92,7 @@ func (c *Config) SetDefaults() {
 		Listen:     Listen{Local: "unix:///run/casemate/coordinator.sock"},
 		SecretsKey: "secrets-key",
 		Policy:     Policy{Profiles: []string{"sev-snp", "tdx"}},
-		Git:        Git{Timeout: time.Minute},
+		Git:        Git{Timeout: time.Minute, HTTPSUser: "git"},
 		Limits: Limits{
 			Pending: l.Pending, Started: l.Started, Ack: l.Ack, Drain: l.Drain, Stop: l.Stop,
 			StopMargin: l.StopMargin, Free: l.Free, Hold: l.Hold, Teardown: l.Teardown,
@@ -118,6 +128,8 @@ func (c *Config) Validate() error {
 	for _, m := range c.Policy.AllowInsecure {
 		need(m == "simulated" || m == "debug", "policy.allow_insecure", m+" is not one of simulated, debug")
 	}
+	need(c.Git.SSHKey == "" || c.Git.KnownHosts != "", "git.known_hosts", "is required with ssh_key: a file such as ~/.ssh/known_hosts, made with ssh-keyscan and checked")
+	need(c.Git.HTTPSToken == "" || c.Git.HTTPSHost != "", "git.https_host", "is required with https_token: the only host that is given the token")
 	for key, d := range map[string]time.Duration{
 		"limits.pending": c.Limits.Pending, "limits.started": c.Limits.Started, "limits.ack": c.Limits.Ack,
 		"limits.drain": c.Limits.Drain, "limits.stop": c.Limits.Stop, "limits.stop_margin": c.Limits.StopMargin,

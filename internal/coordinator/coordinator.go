@@ -31,7 +31,6 @@ import (
 	"github.com/casemate-dev/casemate/internal/rpc"
 	"github.com/casemate-dev/casemate/internal/store"
 	"github.com/casemate-dev/casemate/internal/store/sqlite"
-	"github.com/casemate-dev/casemate/pkg/release/git"
 )
 
 // Daemon is a coordinator that is wired and not started.
@@ -138,7 +137,7 @@ func (d *Daemon) wireFleet(ctx context.Context) error {
 
 func (d *Daemon) wireEngine() error {
 	p := &d.parts
-	releases, err := git.New(git.Config{LocalPaths: d.cfg.Git.LocalPaths, Timeout: d.cfg.Git.Timeout})
+	releases, err := d.cfg.Git.resolver()
 	if err != nil {
 		return err
 	}
@@ -152,7 +151,7 @@ func (d *Daemon) wireEngine() error {
 		return err
 	}
 	p.runner, err = runner.New(runner.Config{
-		Log: d.log, Records: p.records, Engine: engine.Engine{Limits: d.cfg.engineLimits()},
+		Log: d.log, Records: p.records, Engine: engine.Engine{Limits: d.cfg.engineLimits(), Restored: p.records.Restored},
 		Agents: p.fleet, Gateways: p.gateways, Attestor: judge, DNS: staticDNS{}, Replanner: p.planner,
 		Permanent: fleet.Permanent, SecretsKey: p.vault.PublicKey(), Now: time.Now,
 	})
