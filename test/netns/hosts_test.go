@@ -56,7 +56,7 @@ func TestWhatRanOnAForgottenHostIsStartedElsewhere(t *testing.T) {
 	t.Parallel()
 	f := start(t, "none", "none")
 	f.deploy(t, "web", dev.HostName(0)).Stop()
-	load := f.load(t, "web", 5*time.Second) // nobody answers for what is lost
+	load := f.load(t, "web", 5*time.Second)                 // nobody answers for what is lost
 	f.follow(t, f.begin(t, "web", "v1.1.0", ""), dev.Ended) // any host from now on
 	c := f.container(t, "web", running("v1.1.0"))
 	n := map[string]int{dev.HostName(0): 0, dev.HostName(1): 1}[c.GetActiveHost()]

@@ -48,12 +48,17 @@ type Result struct {
 }
 
 // Engine holds the limits; it is otherwise stateless and safe for concurrent use.
-type Engine struct{ Limits Limits }
+type Engine struct {
+	Limits Limits
+	// Restored is past every route generation from before the store was restored
+	// from a backup; 0 if it never was.
+	Restored int64
+}
 
 // Step returns what an event at a point in time leads to. The state given is
 // not changed. A request that can't be granted returns a [*Refused].
 func (e Engine) Step(s State, ev Event, now time.Time) (Result, error) {
-	t := &transition{s: s.clone(), now: now.UTC(), limits: e.Limits}
+	t := &transition{s: s.clone(), now: now.UTC(), limits: e.Limits, restored: e.Restored}
 	if err := t.apply(ev); err != nil {
 		return Result{State: s}, err
 	}
@@ -71,11 +76,12 @@ func (e Engine) Step(s State, ev Event, now time.Time) (Result, error) {
 
 // transition is one step being worked out.
 type transition struct {
-	s       State
-	now     time.Time
-	limits  Limits
-	effects []Effect
-	log     []model.Event
+	s        State
+	now      time.Time
+	restored int64
+	limits   Limits
+	effects  []Effect
+	log      []model.Event
 	// changed: the state differs; entered: an update step was entered;
 	// tornStep: a teardown step was.
 	changed, entered, tornStep bool

@@ -62,7 +62,7 @@ func (t *transition) activeDied(o model.Observation) {
 		c.Status = model.Deploying
 	}
 	if r := t.s.Route; r.State == model.RouteServing && r.Enclave == gone.ID {
-		t.changeRoute(model.RouteClosed, nil)
+		t.nextRoute(model.RouteClosed, nil)
 	}
 	if u := t.active(); u != nil && u.Step == model.StepHoldRoute {
 		u.OldStopping = true

@@ -9,9 +9,18 @@ import (
 // keptBoots is how many boot durations a container remembers.
 const keptBoots = 5
 
-// changeRoute is the only way a route changes: its generation grows with it.
-// A nil enclave leaves the endpoint as it is.
+// changeRoute is the way a route changes: its generation grows with it, past those
+// that gateways may hold from before the store was restored. A nil enclave leaves
+// the endpoint as it is.
 func (t *transition) changeRoute(state model.RouteState, to *model.EnclaveRef) {
+	t.s.Route.Generation = max(t.s.Route.Generation, t.restored)
+	t.nextRoute(state, to)
+}
+
+// nextRoute changes the route as far as is known. What has died since the backup
+// of a restored store must not close a route that leads somewhere else by now:
+// gateways refuse its generation, and what serves goes on until it is replaced.
+func (t *transition) nextRoute(state model.RouteState, to *model.EnclaveRef) {
 	r := t.s.Route
 	r.State = state
 	r.Generation++

@@ -36,6 +36,12 @@ func takeOver(ctx context.Context, s store.Store, newID func() string) (*Records
 	if id == "" {
 		id = newID()
 	}
+	revision, err := s.Revision(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the store's revision: %w", err)
+	}
+	r.Restored = revision / store.RestoreLeap << 20
+	epoch = max(epoch, r.Restored)
 	r.ClusterID, r.Epoch = id, epoch+1
 	idOp, err := Put(clusters, clusterKey, id)
 	if err != nil {

@@ -18,7 +18,12 @@ type Records struct {
 	// ClusterID is the store's identity, Epoch grows with every take-over.
 	ClusterID string
 	Epoch     int64
-	fence     store.Compare
+	// Restored is 0 unless the store was restored from a backup. Then it is past
+	// every epoch and route generation from before: how many there were since the
+	// backup is not known, but that they were fewer than 2^20, one a minute for two
+	// years.
+	Restored int64
+	fence    store.Compare
 }
 
 // ErrFenced says that another coordinator has taken the store over. The only

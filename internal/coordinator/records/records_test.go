@@ -380,3 +380,34 @@ func TestOldRequestsAreSwept(t *testing.T) {
 		t.Errorf("%d requests are left, want the 200 young ones", n)
 	}
 }
+
+func TestARestoredStoreIsPastAllThatCameAfterItsBackup(t *testing.T) {
+	s := memory.New(memory.Config{})
+	id := func() string { return "cl" }
+	first, err := Open(t.Context(), s, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	restored := s.Restored()
+	var last *Records
+	for range 50 { // took over since
+		if last, err = Open(t.Context(), s, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again, err := Open(t.Context(), restored, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first.Restored != 0 || again.Restored == 0 || again.Epoch <= last.Epoch {
+		t.Errorf("epoch %d after the restore, %d before", again.Epoch, last.Epoch)
+	}
+	next, err := Open(t.Context(), restored, id)
+	if err != nil || next.Epoch != again.Epoch+1 {
+		t.Errorf("epoch %d, %v follows %d", next.Epoch, err, again.Epoch)
+	}
+	twice, err := Open(t.Context(), restored.Restored(), id)
+	if err != nil || twice.Epoch <= next.Epoch+1000 {
+		t.Errorf("epoch %d, %v of a store restored twice follows %d", twice.Epoch, err, next.Epoch)
+	}
+}
