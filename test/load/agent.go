@@ -50,7 +50,7 @@ func (l layout) initial(container int) *agentv1.Enclave {
 		Org: k.Org, Container: k.Name, ContainerUid: l.uid(container), Revision: int64(l.revisions),
 		Profile: agentv1.CvmProfile_CVM_PROFILE_SEV_SNP, CvmVersion: "0.14.12",
 		Cpus: 4, MemoryMib: 8192, Gpus: uint32(gpus),
-		Config: configOf(gpus, tag), ConfigName: "casemate.yml", Tag: tag, Commit: commitOf(tag),
+		Config: configOf(container, tag), ConfigName: "casemate.yml", Tag: tag, Commit: commitOf(tag),
 		Platform: &agentv1.Platform{ClusterId: clusterID, SecretsKey: make([]byte, 32), Domain: l.domain(container)},
 	})
 	if gpus > 0 {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -173,15 +175,15 @@ type resolver struct{}
 
 // Resolve returns the config of a tag.
 func (resolver) Resolve(_ context.Context, r git.Request) (*git.Found, error) {
-	for gpus := range 2 {
-		if r.Repository == repository(gpus) {
-			return &git.Found{
-				Repository: r.Repository, Tag: r.Tag, Commit: commitOf(r.Tag),
-				ConfigName: "casemate.yml", Content: configOf(gpus, r.Tag),
-			}, nil
-		}
+	number, ok := strings.CutPrefix(r.Repository, repositories)
+	container, err := strconv.Atoi(number)
+	if !ok || err != nil {
+		return nil, fmt.Errorf("no repository %s", r.Repository)
 	}
-	return nil, fmt.Errorf("no repository %s", r.Repository)
+	return &git.Found{
+		Repository: r.Repository, Tag: r.Tag, Commit: commitOf(r.Tag),
+		ConfigName: "casemate.yml", Content: configOf(container, r.Tag),
+	}, nil
 }
 
 // judge accepts every enclave.

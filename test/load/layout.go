@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
@@ -48,22 +49,27 @@ func (l layout) enclave(container int) string {
 
 func roomOf(gpus int) model.Room { return model.Room{GPUs: gpus, CPUs: 4, MemoryMiB: 8192} }
 
-func repository(gpus int) string { return fmt.Sprintf("https://git.load.test/acme/app-%d-gpu", gpus) }
+// repository is a container's own: no two containers share a config, so that
+// none is planned faster because another was.
+func repository(container int) string { return repositories + strconv.Itoa(container) }
+
+const repositories = "https://git.load.test/acme/app-"
 
 func tagOf(revision int) string { return fmt.Sprintf("v1.%d.0", revision) }
 
 func commitOf(tag string) string { return fmt.Sprintf("%040x", tag)[:40] }
 
-// configOf is the config file of a tag: of the size and kind that users write.
-func configOf(gpus int, tag string) []byte {
+// configOf is a container's config file at a tag: of the size and kind that users
+// write.
+func configOf(container int, tag string) []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "cvm-version: 0.14.12\ncpus: 4\nmemory: 8192\n")
-	if gpus > 0 {
+	if gpus := gpusOf(container); gpus > 0 {
 		fmt.Fprintf(&b, "gpus: %d\n", gpus)
 	}
 	b.WriteString("containers:\n")
 	for n, name := range []string{"app", "sidecar"} {
-		fmt.Fprintf(&b, "  - name: %s\n    image: ghcr.io/acme/%s@sha256:%064x\n    env:\n      - RELEASE: \"%s\"\n      - LOG_LEVEL: info\n", name, name, n+1, tag)
+		fmt.Fprintf(&b, "  - name: %s\n    image: ghcr.io/acme/%s@sha256:%064x\n    env:\n      - RELEASE: \"%s of %d\"\n      - LOG_LEVEL: info\n", name, name, n+1, tag, container)
 	}
 	b.WriteString("shim:\n  upstream-container: app\n  upstream-port: 8000\n")
 	return []byte(b.String())

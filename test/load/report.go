@@ -26,7 +26,8 @@ func printSize(w io.Writer, r result) {
 	row := func(name, format string, args ...any) {
 		_, _ = fmt.Fprintf(w, "  %-26s %s\n", name, fmt.Sprintf(format, args...))
 	}
-	row("plan, idle", "p50 %s  p99 %s  max %s  (%d)", ms(r.Plan.P50), ms(r.Plan.P99), ms(r.Plan.Max), r.Plan.Calls)
+	row("plan, idle", "p50 %s  p99 %s  max %s  (%d); %s of CPU each", ms(r.Plan.P50), ms(r.Plan.P99), ms(r.Plan.Max), r.Plan.Calls, ms(r.PlanCPU))
+	row("  hashing 1 MiB, just before", "p50 %s  p99 %s  max %s: what the machine itself adds", ms(r.Machine.P50), ms(r.Machine.P99), ms(r.Machine.Max))
 	row("plan, while updates run", "p50 %s  p99 %s  max %s  (%d)", ms(r.BusyPlan.P50), ms(r.BusyPlan.P99), ms(r.BusyPlan.Max), r.BusyPlan.Calls)
 	row("updates finished", "%.0f a second (%d)", r.Rate.PerSecond, r.Rate.Updates)
 	row("updates in flight", "%d at once: %d succeeded, %d missed a deadline, the slowest step took %.1f %% of its time", r.InFlight.Held, r.InFlight.Succeeded, r.InFlight.Missed, 100*r.InFlight.Nearest)

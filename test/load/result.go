@@ -29,6 +29,11 @@ type result struct {
 	IdleCPU   float64
 	PeakBytes int64
 
+	// Machine are those of a fixed piece of work that waits for nothing, as a
+	// measure of how busy the machine is with other things. PlanCPU is the process
+	// time for one plan, its client's part included.
+	Machine        latencies
+	PlanCPU        time.Duration
 	Plan, BusyPlan latencies
 	InFlight       flight
 	Rate           rate

@@ -113,7 +113,7 @@ func (l layout) state(c int) engine.State {
 	return engine.State{
 		Container: &model.Container{
 			Org: k.Org, Name: k.Name, UID: l.uid(c), Status: model.Running, Active: &ref,
-			Spec:      model.ContainerSpec{Repository: repository(gpusOf(c)), Tag: ref.Tag, Domain: l.domain(c)},
+			Spec:      model.ContainerSpec{Repository: repository(c), Tag: ref.Tag, Domain: l.domain(c)},
 			Revisions: n, Attempts: n, Updates: n, Created: now, Updated: now,
 		},
 		Route: &model.Route{
@@ -127,12 +127,12 @@ func (l layout) state(c int) engine.State {
 }
 
 func (l layout) revision(c, n int) model.Revision {
-	gpus, tag := gpusOf(c), tagOf(n)
-	config := configOf(gpus, tag)
+	tag := tagOf(n)
+	config := configOf(c, tag)
 	digest := sha256.Sum256(config)
 	return model.Revision{
-		Number: int64(n), Repository: repository(gpus), Tag: tag, Commit: commitOf(tag), ConfigName: "casemate.yml",
-		Config: config, ConfigDigest: hex.EncodeToString(digest[:]), Room: roomOf(gpus), CVMVersion: "0.14.12",
+		Number: int64(n), Repository: repository(c), Tag: tag, Commit: commitOf(tag), ConfigName: "casemate.yml",
+		Config: config, ConfigDigest: hex.EncodeToString(digest[:]), Room: roomOf(gpusOf(c)), CVMVersion: "0.14.12",
 		Created: time.Now().UTC(),
 	}
 }

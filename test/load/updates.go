@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"strconv"
 	"strings"
@@ -41,8 +42,23 @@ func (s *size) plan(ctx context.Context, c int) (time.Duration, error) {
 	return time.Since(began), err
 }
 
+// reckon times a piece of work of about a millisecond, again and again.
+func reckon() latencies {
+	var took []time.Duration
+	data := make([]byte, 1<<20)
+	for range 300 {
+		began := time.Now()
+		_ = sha256.Sum256(data)
+		took = append(took, time.Since(began))
+	}
+	return summarize(took)
+}
+
 // measurePlans plans one update after the other.
 func (s *size) measurePlans(ctx context.Context) error {
+	s.r.Machine = reckon()
+	used := cpuTime()
+	defer func() { s.r.PlanCPU = (cpuTime() - used) / time.Duration(s.plans) }()
 	var took []time.Duration
 	for range s.plans {
 		d, err := s.plan(ctx, s.pick())
