@@ -9,7 +9,7 @@ import (
 
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
 	"github.com/casemate-dev/casemate/internal/agent/ledger"
-	"github.com/casemate-dev/casemate/internal/atomicfile"
+	"github.com/casemate-dev/casemate/pkg/atomicfile"
 	"github.com/casemate-dev/casemate/pkg/attest"
 	"github.com/casemate-dev/casemate/pkg/enclave"
 	"github.com/casemate-dev/casemate/pkg/enclave/guestapi"

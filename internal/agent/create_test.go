@@ -13,8 +13,8 @@ import (
 	"google.golang.org/grpc/codes"
 
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
-	"github.com/casemate-dev/casemate/internal/atomicfile"
 	"github.com/casemate-dev/casemate/internal/rpc"
+	"github.com/casemate-dev/casemate/pkg/atomicfile"
 	"github.com/casemate-dev/casemate/pkg/enclave"
 )
 

@@ -8,7 +8,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/casemate-dev/casemate/internal/atomicfile"
+	"github.com/casemate-dev/casemate/pkg/atomicfile"
 )
 
 // runBits is how many generations one run of the agent has before it borrows

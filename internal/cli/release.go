@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/casemate-dev/casemate/internal/atomicfile"
 	"github.com/casemate-dev/casemate/internal/yamlconfig"
+	"github.com/casemate-dev/casemate/pkg/atomicfile"
 	"github.com/casemate-dev/casemate/pkg/attest"
 	"github.com/casemate-dev/casemate/pkg/attest/measure"
 	"github.com/casemate-dev/casemate/pkg/release"

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/casemate-dev/casemate/internal/atomicfile"
+	"github.com/casemate-dev/casemate/pkg/atomicfile"
 )
 
 func open(t *testing.T, path, pinned string) *Guard {

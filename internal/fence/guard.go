@@ -9,7 +9,7 @@ import (
 	"os"
 	"sync"
 
-	"github.com/casemate-dev/casemate/internal/atomicfile"
+	"github.com/casemate-dev/casemate/pkg/atomicfile"
 )
 
 // Guard holds the fence in force. It is safe for concurrent use.

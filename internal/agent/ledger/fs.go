@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/casemate-dev/casemate/internal/atomicfile"
+	"github.com/casemate-dev/casemate/pkg/atomicfile"
 )
 
 // FS is the filesystem under a ledger.

@@ -13,7 +13,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/casemate-dev/casemate/internal/atomicfile"
+	"github.com/casemate-dev/casemate/pkg/atomicfile"
 	"github.com/casemate-dev/casemate/pkg/gpu"
 )
 

@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
-	"github.com/casemate-dev/casemate/internal/atomicfile"
+	"github.com/casemate-dev/casemate/pkg/atomicfile"
 	"github.com/casemate-dev/casemate/pkg/gpu"
 )
 

@@ -16,7 +16,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/casemate-dev/casemate/internal/atomicfile"
+	"github.com/casemate-dev/casemate/pkg/atomicfile"
 	"github.com/casemate-dev/casemate/pkg/enclave"
 )
 

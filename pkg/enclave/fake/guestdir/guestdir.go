@@ -28,7 +28,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
-	"github.com/casemate-dev/casemate/internal/atomicfile"
+	"github.com/casemate-dev/casemate/pkg/atomicfile"
 	"github.com/casemate-dev/casemate/pkg/attest/evidence/strictjson"
 	"github.com/casemate-dev/casemate/pkg/enclave"
 )
