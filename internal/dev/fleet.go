@@ -112,7 +112,10 @@ func Start(ctx context.Context, o Options) (_ *Fleet, retErr error) {
 	if f.conn, err = rpc.Dial(f.Socket()); err != nil {
 		return nil, err
 	}
-	return f, f.ready(ctx)
+	if err := f.ready(ctx); err != nil {
+		return nil, err
+	}
+	return f, nil
 }
 
 // StartCoordinator starts the coordinator, again if it was stopped.

@@ -57,12 +57,10 @@ func StartLoad(ctx context.Context, t Target) *Load {
 	l := &Load{cancel: cancel, seen: map[string]bool{}, last: time.Now(), answered: make(chan struct{})}
 	for n := range t.Clients {
 		client := newClient(t, n%2 == 0)
-		l.done.Add(1)
-		go func() {
-			defer l.done.Done()
+		l.done.Go(func() {
 			defer client.CloseIdleConnections()
 			l.ask(ctx, client, t)
-		}()
+		})
 	}
 	return l
 }

@@ -46,11 +46,7 @@ func (e *ethernet) plug(name string, tap *os.File) {
 	e.mu.Lock()
 	e.links[name] = l
 	e.mu.Unlock()
-	e.done.Add(1)
-	go func() {
-		defer e.done.Done()
-		e.carry(l)
-	}()
+	e.done.Go(func() { e.carry(l) })
 }
 
 // set changes how a link is.
