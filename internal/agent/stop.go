@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/grpc/codes"
+
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
 	"github.com/casemate-dev/casemate/internal/fence"
 	"github.com/casemate-dev/casemate/internal/rpc"
@@ -37,13 +39,24 @@ func (a *Agent) stop(ctx context.Context, f fence.Fence, id string, grace time.D
 	}
 	m := a.monitor(id)
 	if m == nil {
-		return e, nil
+		return a.unmonitored(id)
 	}
 	a.cfg.Log.Info("enclave to stop", "enclave", id, "grace", grace, "why", why)
 	if err := m.askStop(ctx, grace); err != nil {
 		return nil, err
 	}
 	return a.board.get(id), nil
+}
+
+// unmonitored answers for an enclave that nobody follows: one that has ended, or
+// any while the agent starts or stops. Of those it must not be said that they
+// stop: nothing would be done about it, and the caller would not ask again.
+func (a *Agent) unmonitored(id string) (*agentv1.Enclave, error) {
+	e := a.board.get(id)
+	if e != nil && ended(e.GetState()) {
+		return e, nil
+	}
+	return nil, rpc.Error(codes.Unavailable, "STOPPING", "the agent is being restarted: try again")
 }
 
 // ours refuses to touch an enclave that another cluster wants.

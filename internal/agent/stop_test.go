@@ -202,3 +202,25 @@ func TestTombstonesAreBounded(t *testing.T) {
 		t.Errorf("%d records are kept", n)
 	}
 }
+
+func TestAnAgentThatFollowsNobodyAnyMorePromisesNoStop(t *testing.T) {
+	h := newHarness(t)
+	if _, err := h.create("a", newSpec(1)); err != nil {
+		t.Fatal(err)
+	}
+	h.await("a", in(stateHealthy))
+	h.agent.mu.Lock()
+	m := h.agent.monitors["a"]
+	delete(h.agent.monitors, "a") // as while it stops
+	h.agent.mu.Unlock()
+	if e, err := h.stopEnclave("a"); rpc.Code(err) != codes.Unavailable || rpc.Reason(err) != "STOPPING" {
+		t.Errorf("stop gives %v, %v, and nothing would be stopped", e.GetState(), err)
+	}
+	h.agent.mu.Lock()
+	h.agent.monitors["a"] = m
+	h.agent.mu.Unlock()
+	if _, err := h.stopEnclave("a"); err != nil {
+		t.Fatal(err)
+	}
+	h.await("a", in(stateStopped))
+}
