@@ -68,7 +68,7 @@ func TestEveryFaultFailsTheUpdateWithItsReasonAndHurtsNobody(t *testing.T) {
 func TestAnEnclaveThatDiesIsToldAndStartedAgain(t *testing.T) {
 	t.Parallel()
 	f := blueGreens(t)
-	f.running(t, "mortal", app{fault: "dies-after:1500ms"})
+	f.running(t, "mortal", app{fault: "dies-after:5s"})
 	first := f.get(t, "mortal").GetActiveEnclave()
 	c := f.is(t, "mortal", deploying)
 	if c.GetReason() != "VM_EXITED" || !strings.Contains(c.GetText(), "started again") || c.GetActiveEnclave() != "" {
