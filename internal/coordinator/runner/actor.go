@@ -38,7 +38,10 @@ type task func(ctx context.Context, a *actor)
 type loader func(ctx context.Context) (*records.Loaded, error)
 
 // enqueue adds a task for a container; false if the runner does not run.
-func (r *Runner) enqueue(k model.ContainerKey, t task) bool {
+func (r *Runner) enqueue(k model.ContainerKey, t task) bool { return r.line(k, true, t) }
+
+// line is enqueue for a container whose turn comes first, or later.
+func (r *Runner) line(k model.ContainerKey, first bool, t task) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ctx == nil || r.ctx.Err() != nil {
@@ -52,15 +55,18 @@ func (r *Runner) enqueue(k model.ContainerKey, t task) bool {
 	a.queue = append(a.queue, t)
 	if !a.running {
 		a.running = true
-		r.work.Add(1)
-		go r.drain(r.ctx, k, a)
+		if first {
+			r.turns.first = append(r.turns.first, turn{k, a})
+		} else {
+			r.turns.later = append(r.turns.later, turn{k, a})
+		}
+		r.hire()
 	}
 	return true
 }
 
 // drain runs the queue until it is empty.
 func (r *Runner) drain(ctx context.Context, k model.ContainerKey, a *actor) {
-	defer r.work.Done()
 	for {
 		r.mu.Lock()
 		if len(a.queue) == 0 || ctx.Err() != nil {
@@ -122,18 +128,36 @@ func (r *Runner) observe(k model.ContainerKey, ref model.EnclaveRef) {
 }
 
 func (r *Runner) postDecided(k model.ContainerKey, name string, decide Decide) {
-	r.enqueue(k, func(ctx context.Context, a *actor) {
+	r.enqueue(k, r.posted(k, name, decide))
+}
+
+// posted is the task of an event that must not be lost.
+func (r *Runner) posted(k model.ContainerKey, name string, decide Decide) task {
+	return func(ctx context.Context, a *actor) {
 		load := func(ctx context.Context) (*records.Loaded, error) { return r.cfg.Records.Load(ctx, k) }
+		paused := false
+		resume := func() {
+			if paused {
+				r.goOn()
+			}
+			paused = false
+		}
 		_, err := backoff.Retry(ctx, func() (struct{}, error) {
+			resume()
 			_, err := r.apply(ctx, k, a, load, decide)
 			err = r.final(k, name, err)
 			r.setFailing(a, err)
 			return struct{}{}, err
-		}, backoff.WithBackOff(r.cfg.Backoff()), backoff.WithMaxElapsedTime(0))
+		}, backoff.WithBackOff(r.cfg.Backoff()), backoff.WithMaxElapsedTime(0),
+			backoff.WithNotify(func(error, time.Duration) {
+				paused = true
+				r.pause()
+			}))
+		resume()
 		if err != nil && ctx.Err() == nil {
 			r.cfg.Log.Error("event dropped", "container", k.String(), "error", err)
 		}
-	})
+	}
 }
 
 func (r *Runner) setFailing(a *actor, err error) {

@@ -85,6 +85,7 @@ type Runner struct {
 	ctx    context.Context
 	fatal  context.CancelCauseFunc
 	actors map[model.ContainerKey]*actor
+	turns  turns
 	work   sync.WaitGroup
 }
 
@@ -143,11 +144,6 @@ func (r *Runner) Promises(ctx context.Context) error {
 		r.cfg.Agents.Promise(item.Value)
 	}
 	return nil
-}
-
-// Observed takes an agent's word; it is the fleet's Sink and does not block.
-func (r *Runner) Observed(k model.ContainerKey, o model.Observation) {
-	r.post(k, engine.Observed{Observation: o})
 }
 
 // Planning runs f while no other plan is made or carried into the store, so that
