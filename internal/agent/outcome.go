@@ -65,7 +65,7 @@ var codeForm = regexp.MustCompile(`^([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)(?::|$)`)
 // stageReason is the code of a failed stage: its own if its text begins with
 // one, or the stage's name and FAILED.
 func stageReason(s guestapi.Stage) string {
-	if m := codeForm.FindStringSubmatch(s.Reason); m != nil && len(m[1]) <= 64 {
+	if m := codeForm.FindStringSubmatch(s.Reason); len(m) > 1 && len(m[1]) <= 64 {
 		return m[1]
 	}
 	return strings.ToUpper(strings.NewReplacer("-", "_", " ", "_").Replace(s.Name)) + "_FAILED"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -273,9 +274,7 @@ func TestSettingsAreFlagThenEnvironmentThenFileThenDefault(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, newFleet())
 			w.vars["XDG_CONFIG_HOME"] = "/cfg"
-			for k, v := range tt.vars {
-				w.vars[k] = v
-			}
+			maps.Copy(w.vars, tt.vars)
 			w.env.Open = oneFile("/cfg/casemate/config.yaml", tt.file)
 			if code := w.run(t, append(tt.args, "container", "list")...); code != ExitOK {
 				t.Fatalf("exit code %d: %s", code, &w.err)

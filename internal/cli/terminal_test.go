@@ -170,7 +170,7 @@ func TestTextOfOthersCantReachTheTerminalAsItIs(t *testing.T) {
 func TestLogsAreStrippedOnATerminalAndOnlyThere(t *testing.T) {
 	for _, onTerminal := range []bool{true, false} {
 		w := newWorld(t, newFleet())
-		w.fleet.logs = [][]byte([][]byte{[]byte("a\x1b[3"), []byte("1mred\x1b[0m\n"), []byte("\x07b\n")})
+		w.fleet.logs = [][]byte{[]byte("a\x1b[3"), []byte("1mred\x1b[0m\n"), []byte("\x07b\n")}
 		w.env.OutTerminal = onTerminal
 		if code := w.run(t, "container", "logs", "web", "--enclave", "c7f3a1-r3-4"); code != ExitOK {
 			t.Fatalf("exit code %d: %s", code, &w.err)

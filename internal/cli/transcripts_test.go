@@ -70,7 +70,7 @@ var scenes = []scene{
 	{name: "container-delete", args: []string{"container", "delete", "web"}, set: func(w *world) { deleting(w); w.answers("web\n") }},
 	{name: "container-delete-wrong-name", args: []string{"container", "delete", "web"}, code: 1, set: func(w *world) { w.answers("y\n") }},
 	{name: "container-logs", args: []string{"container", "logs", "web", "--tail", "2"}, set: func(w *world) {
-		w.fleet.logs = [][]byte([][]byte{[]byte("listening on :8000\n"), []byte("GET / 200\n")})
+		w.fleet.logs = [][]byte{[]byte("listening on :8000\n"), []byte("GET / 200\n")}
 	}},
 	{name: "container-revisions", args: []string{"container", "revisions", "web"}},
 	{name: "container-events", args: []string{"container", "events", "web"}},

@@ -29,12 +29,14 @@ func (a *app) watchUpdate(ctx context.Context, u *cv1.Update, g goal) (*cv1.Upda
 	last, err, over := a.showUpdate(w, show, u, g, ended)
 	cancel()
 	if !over {
-		<-ended
+		<-ended //nolint:errcheck // it was cancelled: what it says then is no news
 	}
 	return last, err
 }
 
 // showUpdate shows what a watch tells until g has ended or the watch is over.
+//
+//nolint:revive // whether the watch is over is not a result beside the error
 func (a *app) showUpdate(w *updateWatch, show shower, last *cv1.Update, g goal, ended <-chan error) (_ *cv1.Update, err error, over bool) {
 	tick := time.NewTicker(a.env.Redraw)
 	defer tick.Stop()

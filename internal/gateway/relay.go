@@ -114,9 +114,9 @@ func (r *relay) copyReady(fd int) (done, ended bool) {
 	for {
 		n, more, err := r.from.receive(fd, buf[:])
 		switch {
-		case err == syscall.EAGAIN:
+		case errors.Is(err, syscall.EAGAIN):
 			return false, false
-		case err == syscall.EINTR:
+		case errors.Is(err, syscall.EINTR):
 			continue
 		case err != nil:
 			r.err = &relayError{readSide, err}

@@ -90,7 +90,7 @@ func (g *Guest) Run(ctx context.Context, powerOff <-chan struct{}) error {
 	stopBoot()
 	g.drain(ctx)
 	stopped := stopContainers(ctx, <-booted)
-	<-served
+	<-served //nolint:errcheck // the server was closed on purpose
 	return errors.Join(failure, stopped)
 }
 

@@ -78,7 +78,7 @@ func (d *document) err() error {
 
 // found takes what Validate returned apart.
 func (d *document) found(err error) {
-	switch e := err.(type) {
+	switch e := err.(type) { //nolint:errorlint // it is taken apart here
 	case nil:
 	case interface{ Unwrap() []error }:
 		for _, one := range e.Unwrap() {

@@ -52,7 +52,7 @@ func runHosts(ctx context.Context, socket string, l layout) error {
 		return fmt.Errorf("listen: %w", err)
 	}
 	server := grpc.NewServer(
-		grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10), grpc.SharedWriteBuffer(true),
+		grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 1, PermitWithoutStream: true}))
 	agentv1.RegisterHostServiceServer(server, h)
 	agentv1.RegisterEnclaveServiceServer(server, h)

@@ -91,7 +91,7 @@ func run(args []string) error {
 
 func parseSizes(text string) ([]int, error) {
 	var sizes []int
-	for _, field := range strings.Split(text, ",") {
+	for field := range strings.SplitSeq(text, ",") {
 		n, err := strconv.Atoi(strings.TrimSpace(field))
 		if err != nil || n < 1 || n > 100_000 {
 			return nil, fmt.Errorf("-hosts: %q is no number of hosts", field)

@@ -37,7 +37,7 @@ func statusBytes(field string) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("read memory use: %w", err)
 	}
-	for _, line := range strings.Split(string(data), "\n") {
+	for line := range strings.SplitSeq(string(data), "\n") {
 		if rest, ok := strings.CutPrefix(line, field); ok {
 			kib, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
 			return kib << 10, err

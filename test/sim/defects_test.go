@@ -136,16 +136,14 @@ func TestEveryPlantedDefectIsCaught(t *testing.T) {
 	var wg sync.WaitGroup
 	turn := make(chan struct{}, 2)
 	for i := range defects {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		wg.Go(func() {
 			turn <- struct{}{}
 			defer func() { <-turn }()
 			results[i] = hunt(t, bin, defects[i])
 			if os.Getenv("SIM_WORDS") != "" {
 				fmt.Printf("%-55s %s\n", defects[i].name, results[i])
 			}
-		}()
+		})
 	}
 	wg.Wait()
 	for i, d := range defects {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"strings"
 	"sync"
 
@@ -283,6 +282,3 @@ func (v *view) names() []string {
 	}
 	return out
 }
-
-// clone is for comparing what a container was with what it is.
-func clone(m map[string]model.Reservation) map[string]model.Reservation { return maps.Clone(m) }

@@ -36,16 +36,14 @@ type session struct {
 	fleet *fleet
 	host  *host
 	// conn counts connections: what was sent over an older one does not arrive.
-	conn          int
-	connected     bool
-	synced, told  bool
-	known         map[string]*enclave
-	facts         facts
-	changed       chan struct{}
-	lastEnclaves  time.Time
-	lastFacts     time.Time
-	seen          int
-	everConnected bool
+	conn         int
+	connected    bool
+	synced, told bool
+	known        map[string]*enclave
+	facts        facts
+	changed      chan struct{}
+	lastEnclaves time.Time
+	lastFacts    time.Time
 }
 
 // facts are what a host says of its room.

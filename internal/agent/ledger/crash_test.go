@@ -3,6 +3,7 @@ package ledger
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 
@@ -133,9 +134,7 @@ func (m *machine) check(t *rapid.T) {
 // with returns the model after one claim was set, or removed if c is nil.
 func (m *machine) with(id string, c *Claim) map[string]Claim {
 	next := map[string]Claim{}
-	for k, v := range m.model {
-		next[k] = v
-	}
+	maps.Copy(next, m.model)
 	delete(next, id)
 	if c != nil {
 		next[id] = *c

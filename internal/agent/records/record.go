@@ -153,7 +153,8 @@ func (w wire) record() (Record, error) {
 		}
 		return r, nil
 	}
-	return r, w.spec(&r)
+	err := w.spec(&r)
+	return r, err
 }
 
 // spec reads the spec and checks its digest.

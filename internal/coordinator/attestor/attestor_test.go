@@ -293,21 +293,15 @@ func interpose(t *testing.T, endpoint string) *middle {
 	}
 	m := &middle{listener: l}
 	var work sync.WaitGroup
-	work.Add(1)
-	go func() {
-		defer work.Done()
+	work.Go(func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
-			work.Add(1)
-			go func() {
-				defer work.Done()
-				m.join(c, endpoint)
-			}()
+			work.Go(func() { m.join(c, endpoint) })
 		}
-	}()
+	})
 	t.Cleanup(func() { _ = l.Close(); work.Wait() })
 	return m
 }

@@ -100,11 +100,7 @@ func (f *Fleet) launch(s *session) {
 	}
 	ctx, cancel := context.WithCancel(f.ctx)
 	s.stop = cancel
-	f.runs.Add(1)
-	go func() {
-		defer f.runs.Done()
-		s.run(ctx)
-	}()
+	f.runs.Go(func() { s.run(ctx) })
 }
 
 // Add follows a host from now on; adding it again changes its record only.

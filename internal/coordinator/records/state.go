@@ -57,6 +57,7 @@ func (r *Records) Load(ctx context.Context, k model.ContainerKey) (*Loaded, erro
 // container that is not found.
 func missing(k model.ContainerKey, err error) error {
 	if errors.Is(err, store.ErrNotFound) {
+		//nolint:errorlint // wrapped, it would look like a container that is not found
 		return fmt.Errorf("container %s is incomplete: %v", k, err)
 	}
 	return err

@@ -87,7 +87,7 @@ func (a Answer) write(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Casemate-Revision", strconv.FormatInt(a.Revision, 10))
 	w.Header().Set("X-Casemate-Tag", a.Tag)
 	w.Header().Set("X-Casemate-Enclave", a.Enclave)
-	_ = json.NewEncoder(w).Encode(a) // the peer is gone: nothing to tell it
+	_ = json.NewEncoder(w).Encode(a) //nolint:errchkjson // the peer is gone: nothing to tell it
 }
 
 // serveBytes streams n bytes.

@@ -29,7 +29,8 @@ type console struct {
 
 func openConsole(dir guestdir.Dir, limit int64, stdio bool) (*console, error) {
 	c := &console{dir: dir, limit: limit, stdio: stdio}
-	return c, c.open()
+	err := c.open()
+	return c, err
 }
 
 func (c *console) open() error {

@@ -108,7 +108,7 @@ func (m *machine) bootTime(ctx context.Context) (pressed bool, err error) {
 		return false, err
 	case <-m.powerOff():
 		cancel()
-		<-passed
+		<-passed //nolint:errcheck // it was cancelled
 		return true, ctx.Err()
 	}
 }

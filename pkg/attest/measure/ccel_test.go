@@ -11,9 +11,8 @@ import (
 
 // eventLog writes a log with a SHA-384, and another algorithm if wanted.
 type eventLog struct {
-	b      []byte
-	algs   [][2]uint16
-	broken bool
+	b    []byte
+	algs [][2]uint16
 }
 
 func newLog(algs ...[2]uint16) *eventLog {

@@ -9,6 +9,7 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // verifyOCSP checks who signed a response about certificates of issuer: the
@@ -55,10 +56,8 @@ func checkResponder(responder, issuer *x509.Certificate) error {
 	if responder.IsCA || responder.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
 		return errors.New("the certificate is not one for signing responses")
 	}
-	for _, use := range responder.ExtKeyUsage {
-		if use == x509.ExtKeyUsageOCSPSigning {
-			return nil
-		}
+	if slices.Contains(responder.ExtKeyUsage, x509.ExtKeyUsageOCSPSigning) {
+		return nil
 	}
 	return errors.New("the issuer did not delegate OCSP signing to it")
 }

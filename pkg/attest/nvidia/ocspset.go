@@ -3,9 +3,9 @@ package nvidia
 import (
 	"bytes"
 	"crypto"
-	_ "crypto/sha1"
-	_ "crypto/sha256"
-	_ "crypto/sha512"
+	_ "crypto/sha1"   // OCSP names certificates by hashes that it looks up by number
+	_ "crypto/sha256" // likewise
+	_ "crypto/sha512" // likewise
 	"crypto/x509"
 	"encoding/asn1"
 	"encoding/base64"

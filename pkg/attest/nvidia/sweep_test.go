@@ -98,7 +98,7 @@ func rows(name string, accepted, places []int) []string {
 func truncations(t *testing.T, name string, original []byte, accepts func([]byte) bool, stride int) []string {
 	t.Helper()
 	cut := 0
-	for n := range len(original) {
+	for n := range original {
 		tail := strings.Trim(string(original[n:]), " \n") == ""
 		if n%max(1, stride/8) != 0 && !tail || !accepts(original[:n]) {
 			continue

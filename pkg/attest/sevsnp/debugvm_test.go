@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/google/go-sev-guest/verify/testdata"
+	"github.com/google/go-sev-guest/verify/trust"
 
 	"github.com/casemate-dev/casemate/pkg/attest/sevsnp"
 )
@@ -12,7 +13,7 @@ import (
 // go-sev-guest carries a real Milan report of a guest that was launched with
 // debugging on: genuine, and refused for that alone.
 func TestARealDebugGuestIsRefusedForDebugging(t *testing.T) {
-	ev := sevsnp.Evidence{Report: testdata.AttestationBytes, VEK: testdata.VcekBytes, Chain: testdata.MilanVcekBytes}
+	ev := sevsnp.Evidence{Report: testdata.AttestationBytes, VEK: testdata.VcekBytes, Chain: trust.AskArkMilanVcekBytes}
 	v := newVerifier(t, nil)
 	at := day(t, "2026-11-01")
 	wantRefused(t, v.Verify(ev, look(), at), sevsnp.CheckDebugOff)

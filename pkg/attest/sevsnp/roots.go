@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-sev-guest/verify/trust"
 )
 
-// SimulatedMark, as the serialNumber attribute of a root's subject, says that the
+// SimulatedMark says, as the serialNumber attribute of a root's subject, that the
 // root endorses no hardware. See [Root].
 const SimulatedMark = "SIMULATED"
 
