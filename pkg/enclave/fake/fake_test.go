@@ -206,7 +206,7 @@ func TestFaultsThatEndTheEnclave(t *testing.T) {
 
 func TestFaultsOfHealth(t *testing.T) {
 	b := backend(t, fake.Config{})
-	c := dial(t, boot(t, b, newSpec("CASEMATE_SIM_FAULT", "unhealthy-after:200ms"), listening))
+	c := dial(t, boot(t, b, newSpec("CASEMATE_SIM_FAULT", "unhealthy-after:3s"), listening))
 	status(t, c, ready)
 	s := status(t, c, failed)
 	if f, _ := s.Failed(); f.Name != guestapi.StageHealth || s.Ready {
