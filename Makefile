@@ -93,7 +93,7 @@ bench-attest:
 	$(GO) test -run '^$$' -bench . -benchmem ./pkg/attest/...
 
 bench-store:
-	$(GO) test -run '^$$' -bench . -benchmem ./internal/store/... ./internal/coordinator/plan
+	$(GO) test -run '^$$' -bench . -benchmem ./internal/store/... ./internal/coordinator/plan ./internal/coordinator/fleet ./test/load
 
 bench-load:
 	$(GO) run ./test/load
