@@ -98,6 +98,10 @@ func (e *enclave) ended() bool {
 // runs says whether the VM is there, whatever the agent says.
 func (e *enclave) runs() bool { return e.ghost || !e.ended() }
 
+// unproved says whether nobody may believe that its GPUs are free. An agent that
+// once said so of a VM that ran has given the proof, true or not.
+func (e *enclave) unproved() bool { return e != nil && !e.lied && (!e.ended() || e.claimed) }
+
 func (e *enclave) observation(host string) model.Observation {
 	return model.Observation{Enclave: e.id, Host: host, State: e.state, Reason: e.reason, Endpoint: e.endpoint, Claimed: e.claimed}
 }

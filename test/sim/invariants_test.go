@@ -243,10 +243,10 @@ func (w *world) checkCreate(h *host, id string, k model.ContainerKey) {
 		return
 	}
 	for _, o := range w.hosts {
-		if failed := o.enclaves[failedID(u)]; o == h && failed != nil && (!failed.ended() || failed.claimed) {
+		if failed := o.enclaves[failedID(u)]; o == h && failed.unproved() {
 			w.violate("I11", "%s boots while %s, which it follows, is %s and holds %v", id, failed.id, failed.state, failed.gpus)
 		}
-		if old := o.enclaves[u.Old.ID]; old != nil && (!old.ended() || old.claimed) {
+		if old := o.enclaves[u.Old.ID]; old.unproved() {
 			w.violate("I11", "%s boots while %s is %s and holds %v", id, old.id, old.state, old.gpus)
 		}
 	}
