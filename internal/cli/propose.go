@@ -38,9 +38,6 @@ type proposal struct {
 // propose shows the plan, asks, begins, and returns the update. If the plan has
 // changed meanwhile, it begins again with the new one.
 func (a *app) propose(ctx context.Context, g goFlags, p proposal) (*cv1.Update, error) {
-	if err := a.canAsk(g.yes, "begins"); err != nil {
-		return nil, err
-	}
 	for range maxPlans {
 		plan, err := p.plan(ctx)
 		if err != nil {
@@ -49,10 +46,8 @@ func (a *app) propose(ctx context.Context, g goFlags, p proposal) (*cv1.Update, 
 		if err := a.say(func(v view.View) string { return v.Plan(p.name, plan) + "\n" }); err != nil {
 			return nil, err
 		}
-		if !g.yes {
-			if err := a.confirm(ctx, p.question); err != nil {
-				return nil, err
-			}
+		if err := a.agreed(ctx, g, p.question); err != nil {
+			return nil, err
 		}
 		u, err := p.send(ctx, plan.GetEtag(), a.env.NewID())
 		if !movedOn(err) {
@@ -63,6 +58,18 @@ func (a *app) propose(ctx context.Context, g goFlags, p proposal) (*cv1.Update, 
 		}
 	}
 	return nil, failedf("the plan changed %d times: try again when the fleet is quieter", maxPlans)
+}
+
+// agreed asks whether to begin what was shown. Where nobody can answer, the plan
+// has been shown all the same: it changes nothing, and it may be what was wrong.
+func (a *app) agreed(ctx context.Context, g goFlags, question string) error {
+	if g.yes {
+		return nil
+	}
+	if err := a.canAsk(g.yes, "begins"); err != nil {
+		return err
+	}
+	return a.confirm(ctx, question)
 }
 
 // movedOn says whether what was looked at is not so any more.
