@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -44,13 +45,21 @@ func (h *handle) Txn(ctx context.Context, compares []store.Compare, ops []store.
 	}
 	h.commit.Lock()
 	defer h.commit.Unlock()
-	rev, err := h.Store.Txn(ctx, compares, ops)
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	// What has begun is not given up: a store that can't tell whether it applied a
+	// transaction would leave the view without it.
+	rev, err := h.Store.Txn(context.WithoutCancel(ctx), compares, ops)
 	if err != nil || len(ops) == 0 {
 		return rev, err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.committed(h.c, ops, rev)
+	if err := ctx.Err(); err != nil {
+		return 0, errors.Join(store.ErrOutcomeUnknown, err)
+	}
 	if h.doubtful > 0 && !w.calm {
 		h.doubtful--
 		w.say("a commit is applied, and fails")
