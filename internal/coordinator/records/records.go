@@ -24,6 +24,7 @@ type Records struct {
 	// years.
 	Restored int64
 	fence    store.Compare
+	decoded  decoded
 }
 
 // ErrFenced says that another coordinator has taken the store over. The only
@@ -77,13 +78,14 @@ func Decode[T any](codec record.Codec[T], kv store.KV) (Item[T], error) {
 	return Item[T]{Key: kv.Key, Revision: kv.ModRevision, Value: v}, nil
 }
 
-// Get reads one record; store.ErrNotFound if there is none.
+// Get reads one record; store.ErrNotFound if there is none. What the value refers
+// to is shared with other readers, and must not be changed.
 func Get[T any](ctx context.Context, r *Records, codec record.Codec[T], key string) (Item[T], error) {
 	kv, err := r.store.Get(ctx, key)
 	if err != nil {
 		return Item[T]{}, fmt.Errorf("read %s: %w", key, err)
 	}
-	return Decode(codec, kv)
+	return decodeOnce(r, codec, kv)
 }
 
 // List reads a page of records in the order of their keys, and whether more
@@ -129,10 +131,22 @@ func (r *Records) Revision(ctx context.Context, k model.ContainerKey, number int
 	return item.Value, err
 }
 
-// Revisions lists a container's revisions, oldest first.
+// Revisions lists a container's revisions, oldest first. What they refer to is
+// shared with other readers, and must not be changed.
 func (r *Records) Revisions(ctx context.Context, k model.ContainerKey) ([]Item[model.Revision], error) {
-	items, _, err := List(ctx, r, Revisions, revisionsOf(k), store.ListOptions{})
-	return items, err
+	page, err := r.store.List(ctx, revisionsOf(k), store.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list revisions of %s: %w", k, err)
+	}
+	items := make([]Item[model.Revision], 0, len(page.KVs))
+	for _, kv := range page.KVs {
+		item, err := decodeOnce(r, Revisions, kv)
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, item)
+	}
+	return items, nil
 }
 
 // Update reads an update by its id.

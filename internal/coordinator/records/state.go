@@ -29,12 +29,16 @@ type Loaded struct {
 	was               map[string]stored
 }
 
+// stored is a record as it was read or is to be written; value is what it says.
 type stored struct {
 	revision int64
 	data     []byte
+	value    any
 }
 
-// Load reads the state of a container; store.ErrNotFound if there is none.
+// Load reads the state of a container; store.ErrNotFound if there is none. The
+// container, the update and the route are the caller's own; what they refer to is
+// shared with other readers, and must not be changed.
 func (r *Records) Load(ctx context.Context, k model.ContainerKey) (*Loaded, error) {
 	l := &Loaded{was: map[string]stored{}}
 	c, err := load(ctx, r, l, Containers, ContainerKey(k))
@@ -83,12 +87,12 @@ func (r *Records) loadReservations(ctx context.Context, l *Loaded, k model.Conta
 	}
 	l.Reservations = map[string]model.Reservation{}
 	for _, kv := range page.KVs {
-		item, err := Decode(Reservations, kv)
+		item, err := decodeOnce(r, Reservations, kv)
 		if err != nil {
 			return err
 		}
 		l.Reservations[item.Value.Enclave] = item.Value
-		l.was[kv.Key] = stored{kv.ModRevision, kv.Value}
+		l.was[kv.Key] = stored{kv.ModRevision, kv.Value, item.Value}
 	}
 	return nil
 }
@@ -98,11 +102,11 @@ func load[T any](ctx context.Context, r *Records, l *Loaded, codec record.Codec[
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", key, err)
 	}
-	item, err := Decode(codec, kv)
+	item, err := decodeOnce(r, codec, kv)
 	if err != nil {
 		return nil, err
 	}
-	l.was[key] = stored{kv.ModRevision, kv.Value}
+	l.was[key] = stored{kv.ModRevision, kv.Value, item.Value}
 	return &item.Value, nil
 }
 
@@ -145,7 +149,7 @@ type Extra struct {
 
 // Save commits what differs between a loaded state and the next one, with its
 // events, in one transaction. It fails with store.ErrConflict if any of the
-// records has changed since.
+// records has changed since. What next refers to must not be changed any more.
 func (r *Records) Save(ctx context.Context, l *Loaded, next engine.State, log []model.Event, extra Extra) (*Loaded, error) {
 	w := &writer{was: l.was, now: map[string]stored{}, compares: extra.Compares, ops: extra.Ops}
 	if next.Deleted {
@@ -160,7 +164,7 @@ func (r *Records) Save(ctx context.Context, l *Loaded, next engine.State, log []
 	if err != nil {
 		return nil, fmt.Errorf("commit container %s: %w", next.Container.Key(), err)
 	}
-	return w.saved(next, rev), nil
+	return r.saved(w, next, rev), nil
 }
 
 // deleteHistory removes what a container leaves behind, in pieces that fit a
@@ -310,6 +314,11 @@ func (w *writer) deletion(next engine.State, _ []model.Event) error {
 
 // put compares a record with what was read and writes it only if it differs.
 func put[T any](w *writer, codec record.Codec[T], key string, v T) error {
+	if old := w.was[key]; old.revision != 0 && same(old.value, v) {
+		w.compares = append(w.compares, store.ModRevision(key, old.revision))
+		w.now[key] = old
+		return nil
+	}
 	data, err := codec.Encode(v)
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", key, err)
@@ -321,16 +330,30 @@ func put[T any](w *writer, codec record.Codec[T], key string, v T) error {
 		return nil
 	}
 	w.ops = append(w.ops, store.Put(key, data))
-	w.now[key] = stored{-1, data}
+	w.now[key] = stored{-1, data, v}
 	return nil
 }
 
-// saved is the state as it stands after the commit.
-func (w *writer) saved(next engine.State, revision int64) *Loaded {
+// same says that two values are equal without encoding them, for those kinds of
+// records that can be compared.
+func same(old, v any) bool {
+	switch v := v.(type) {
+	case model.Route:
+		return old == any(v)
+	case model.Reservation:
+		return old == any(v)
+	}
+	return false
+}
+
+// saved is the state as it stands after the commit. What was written is not
+// decoded again.
+func (r *Records) saved(w *writer, next engine.State, revision int64) *Loaded {
 	l := &Loaded{State: next, was: w.now}
 	for key, s := range w.now {
 		if s.revision < 0 {
-			w.now[key] = stored{revision, s.data}
+			w.now[key] = stored{revision, s.data, s.value}
+			r.decoded.put(key, decodedValue{revision, s.value})
 		}
 	}
 	l.ContainerRevision = w.now[ContainerKey(next.Container.Key())].revision

@@ -126,6 +126,30 @@ func TestMalformedIsRefused(t *testing.T) {
 	}
 }
 
+// TestBothWaysOfReadingAgree: what looks as Encode writes it is read in one pass.
+// A space before it makes no difference but to that.
+func TestBothWaysOfReadingAgree(t *testing.T) {
+	for _, in := range []string{
+		`{"kind":"thing","v":3,"data":{"name":"a","count":2}}`,
+		`{"kind":"thing","v":3,"data":{"name":"a"} }`,
+		`{"kind":"thing","v":3,"data":null}`,
+		`{"kind":"thing","v":3,"data":}`,
+		`{"kind":"thing","v":3,"data":{"name":"a"},"v":3}`,
+		`{"kind":"thing","v":3,"data":{"name":"a"},"data":{"count":1}}`,
+		`{"kind":"thing","v":3,"data":{"name":"a","x":1}}`,
+		`{"kind":"thing","v":3,"data":{"name":"a"}}}`,
+		`{"kind":"thing","v":3,"data":{"name":"a"}`,
+		`{"kind":"thing","v":3,"data":{"name":1}}`,
+		`{"kind":"thing","v":3,"data":[]}`,
+	} {
+		one, oneErr := things.Decode([]byte(in))
+		two, twoErr := things.Decode([]byte(" " + in))
+		if (oneErr == nil) != (twoErr == nil) || one.Name != two.Name || one.Count != two.Count {
+			t.Errorf("%s: %+v, %v in one pass, %+v, %v in two", in, one, oneErr, two, twoErr)
+		}
+	}
+}
+
 func TestTooLargeIsNotWritten(t *testing.T) {
 	if _, err := things.Encode(thing{Name: strings.Repeat("a", record.MaxBytes)}); !errors.Is(err, store.ErrTooLarge) {
 		t.Errorf("error = %v, want ErrTooLarge", err)
