@@ -41,11 +41,14 @@ const keptKinds = 2
 func generate(seed uint64) plot {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	// Each run leaves out a part of what can happen, so that what is left gets
-	// further.
+	// further, and has more than usual of some of it.
 	weights, total := make([]int, len(kinds)), 0
 	for i, k := range kinds {
 		if i <= keptKinds || rng.IntN(5) > 1 {
 			weights[i] = k.weight
+		}
+		if i > keptKinds && rng.IntN(12) == 0 {
+			weights[i] *= 6
 		}
 		total += weights[i]
 	}
@@ -304,6 +307,9 @@ func (w *world) hostRests(h *host, wanted map[string]bool) string {
 func (w *world) end() {
 	w.mu.Lock()
 	for _, c := range w.coords {
+		if err := c.rec.CheckShared(context.Background()); err != nil {
+			w.violate("shared", "%v", err)
+		}
 		c.die()
 	}
 	w.mu.Unlock()
