@@ -66,6 +66,7 @@ var stories = []story{
 	{name: "blue-green, held and accepted", repo: "one", options: model.UpdateOptions{Hold: true}, at: model.StepHold, does: acceptIt},
 	{name: "blue-green that fails", repo: "one", destiny: diesBooting},
 	{name: "blue-green that is cancelled", repo: "one", at: model.StepHealth, does: cancelIt},
+	{name: "blue-green that somebody wants to cancel after the switch", repo: "one", at: model.StepSwitch, does: cancelIt, mute: true},
 	{name: "replace", repo: "eight"},
 	{name: "replace that fails", repo: "eight", destiny: wrongEvidence},
 	{name: "replace that fails and is restored", repo: "eight", options: model.UpdateOptions{RestoreOnFailure: true}, destiny: diesBooting},
