@@ -85,7 +85,7 @@ func TestDeviceEvidenceDigestTellsListsApart(t *testing.T) {
 func TestCheckNamesWhatDoesNotMatch(t *testing.T) {
 	base := func() (Expect, *Document, Bound) {
 		d := sample()
-		e := Expect{d.Nonce, d.TLSKeyDigest, d.ConfigDigest, d.PlatformDigest}
+		e := Expect{Nonce: d.Nonce, TLSKeyDigest: d.TLSKeyDigest, ConfigDigest: d.ConfigDigest, PlatformDigest: d.PlatformDigest}
 		return e, d, Bound{d.ReportData(), d.PlatformDigest}
 	}
 	for name, c := range map[string]struct {

@@ -47,10 +47,12 @@ type Document struct {
 	PlatformDigest [32]byte
 	// Report is the signed report in the format's own encoding.
 	Report []byte
-	// Certificates are what the host handed over to verify the report with:
-	// DER certificates, or auxiliary bytes of the format. Never trusted as is.
+	// Certificates are what the host handed over to verify the report with, in
+	// DER, and never trusted as they are. For sev-snp: the VCEK or VLEK, then ASK
+	// or ASVK, then ARK, as far as they are at hand. A quote of tdx holds its own.
 	Certificates [][]byte
-	// DeviceEvidence has one document per GPU and switch, in the vendor's form.
+	// DeviceEvidence has documents that nvidia.ParseEvidence reads, each of one or
+	// more GPUs and switches; their reports are over Nonce.
 	DeviceEvidence [][]byte
 	// Insecure names the reasons, as the enclave itself sees them, why it
 	// protects nothing: "simulated", "debug". Absence proves nothing.

@@ -42,6 +42,9 @@ func (p Pin) IsSet() bool { return p.any || p.values != nil }
 // IsAny tells whether every value is accepted.
 func (p Pin) IsAny() bool { return p.any }
 
+// Accepts tells whether a value is accepted; a Pin that says nothing accepts none.
+func (p Pin) Accepts(b []byte) bool { return p.IsSet() && p.match(b) }
+
 // match tells whether a value is accepted by a Pin that is set.
 func (p Pin) match(b []byte) bool {
 	if p.any {

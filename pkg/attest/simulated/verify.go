@@ -37,6 +37,8 @@ type Expect struct {
 	ConfigDigest [32]byte
 	// PlatformDigest is evidence.PlatformDigest of the platform part.
 	PlatformDigest [32]byte
+	// AnyPlatform is as in evidence.Expect.
+	AnyPlatform bool
 	// Measurements are the launch measurements of which one is expected, in
 	// lower-case hex. An empty list accepts none.
 	Measurements []string
@@ -66,7 +68,7 @@ func Verify(doc *evidence.Document, expect Expect, at time.Time) *attest.Verdict
 	claim(v, doc, report)
 	common := evidence.Expect{
 		Nonce: expect.Nonce, TLSKeyDigest: expect.TLSKeyDigest,
-		ConfigDigest: expect.ConfigDigest, PlatformDigest: expect.PlatformDigest,
+		ConfigDigest: expect.ConfigDigest, PlatformDigest: expect.PlatformDigest, AnyPlatform: expect.AnyPlatform,
 	}
 	common.Check(v, doc, evidence.Bound{ReportData: report.ReportData, HostData: report.HostData})
 	checkMeasurement(v, report, expect)
