@@ -9,6 +9,8 @@
 //	  mr_td: 3f4a…
 //	nvidia:
 //	  minimum_driver: 550.90.07
+//	simulated:
+//	  roots: [9f31…]
 //	collateral:
 //	  allow_stale: 72h
 //

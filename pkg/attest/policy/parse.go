@@ -11,7 +11,7 @@ import (
 const MaxFileBytes = 1 << 20
 
 // sections are the keys of a policy file.
-var sections = map[string]bool{"sev_snp": true, "tdx": true, "nvidia": true, "collateral": true}
+var sections = map[string]bool{"sev_snp": true, "tdx": true, "nvidia": true, "simulated": true, "collateral": true}
 
 // errEmpty says that a file pins nothing for anybody.
 var errEmpty = errors.New("it has none of the keys sev_snp, tdx and nvidia, so it accepts nothing")
@@ -58,7 +58,7 @@ func (p *Policy) UnmarshalYAML(node *yaml.Node) error {
 // its own keys.
 func checkTop(node *yaml.Node) error {
 	if node.Kind != yaml.MappingNode {
-		return fmt.Errorf("line %d: want the keys sev_snp, tdx, nvidia or collateral", node.Line)
+		return fmt.Errorf("line %d: want the keys sev_snp, tdx, nvidia, simulated or collateral", node.Line)
 	}
 	if err := checkNode(node); err != nil {
 		return err
@@ -67,7 +67,7 @@ func checkTop(node *yaml.Node) error {
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		key, value := node.Content[i], node.Content[i+1]
 		if !sections[key.Value] {
-			return fmt.Errorf("line %d: unknown key %.80q, want sev_snp, tdx, nvidia or collateral", key.Line, key.Value)
+			return fmt.Errorf("line %d: unknown key %.80q, want sev_snp, tdx, nvidia, simulated or collateral", key.Line, key.Value)
 		}
 		if seen[key.Value] {
 			return fmt.Errorf("line %d: key %s stands twice", key.Line, key.Value)

@@ -27,6 +27,9 @@ type Policy struct {
 	TDX *tdx.Policy `yaml:"tdx,omitempty"`
 	// NVIDIA judges the evidence of GPUs and switches; nil accepts none.
 	NVIDIA *nvidia.Policy `yaml:"nvidia,omitempty"`
+	// Simulated names what is accepted although no vendor stands behind it; nil
+	// accepts none.
+	Simulated *Simulated `yaml:"simulated,omitempty"`
 	// Collateral is about what vendors publish beside the evidence.
 	Collateral Collateral `yaml:"collateral,omitempty"`
 }
@@ -56,6 +59,11 @@ func (p *Policy) Validate() error {
 	if p.NVIDIA != nil {
 		if err := p.NVIDIA.Validate(); err != nil {
 			return fmt.Errorf("nvidia: %w", err)
+		}
+	}
+	if p.Simulated != nil {
+		if err := p.Simulated.validate(); err != nil {
+			return fmt.Errorf("simulated: %w", err)
 		}
 	}
 	if s := p.Collateral.AllowStale; s < 0 || s > MaxAllowStale {
@@ -122,7 +130,7 @@ func (p *Policy) ForNVIDIA() (nvidia.Policy, error) {
 	return out, nil
 }
 
-// Sections lists the formats that the policy has a section for.
+// Sections lists the formats of which the policy can accept any.
 func (p *Policy) Sections() []attest.Format {
 	var out []attest.Format
 	if p.SEVSNP != nil {
@@ -133,6 +141,9 @@ func (p *Policy) Sections() []attest.Format {
 	}
 	if p.NVIDIA != nil {
 		out = append(out, attest.FormatNVIDIA)
+	}
+	if p.Simulated != nil && p.Simulated.Unsigned {
+		out = append(out, attest.FormatSimulated)
 	}
 	return out
 }

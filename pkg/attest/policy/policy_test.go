@@ -114,6 +114,9 @@ func TestWhatIsLeftOutAcceptsNothing(t *testing.T) {
 	if !p.SEVSNP.PermitUnpinned || p.TDX.Absent != tdx.AbsentListed || !p.NVIDIA.PermitUnpinned {
 		t.Error("a command that looks is still strict")
 	}
+	if p, err = policy.Parse([]byte("simulated: {unsigned: true}")); err != nil || len(p.Sections()) != 1 || p.Sections()[0] != attest.FormatSimulated {
+		t.Errorf("the policy that accepts unsigned evidence alone is %+v, %v", p, err)
+	}
 	look := policy.Look()
 	if err := look.Validate(); err != nil || len(look.Sections()) != 3 || !look.SEVSNP.PermitUnpinned {
 		t.Errorf("the policy that looks is %+v, %v", look, err)
@@ -154,6 +157,12 @@ func TestFilesThatCouldBeMisreadAreRefused(t *testing.T) {
 		"staleness below zero":      "tdx: {}\ncollateral: {allow_stale: -1h}",
 		"staleness without a unit":  "tdx: {}\ncollateral: {allow_stale: fast}",
 		"an unknown collateral key": "tdx: {}\ncollateral: {max: 1h}",
+		"simulated roots alone":     "simulated: {roots: [" + hexes(32, "11") + "]}",
+		"a root in capitals":        "tdx: {}\nsimulated: {roots: [" + hexes(32, "AA") + "]}",
+		"a short root":              "tdx: {}\nsimulated: {roots: [1111]}",
+		"a root twice":              "tdx: {}\nsimulated: {roots: [" + hexes(32, "11") + ", " + hexes(32, "11") + "]}",
+		"too many roots":            "tdx: {}\nsimulated: {roots: [" + strings.Repeat("x, ", 17) + "x]}",
+		"an unknown simulated key":  "tdx: {}\nsimulated: {signed: true}",
 		"a bad driver":              "nvidia: {minimum_driver: new}",
 		"more than 1 MiB":           "tdx: {}\n" + strings.Repeat("#", policy.MaxFileBytes),
 	} {
