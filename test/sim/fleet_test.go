@@ -450,7 +450,7 @@ func beyondOf(r model.Reservation, all map[string]model.Reservation) model.Room 
 	return room
 }
 
-// Names and Enclaves are for the reaper.
+// Names, Enclaves and GivenUp are for the reaper.
 func (f *fleet) Names() []string {
 	var out []string
 	for _, h := range f.w.hosts {
@@ -474,6 +474,12 @@ func (f *fleet) Enclaves(name string) ([]*agentv1.Enclave, bool) {
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i].Id < out[j].Id })
 	return out, s.synced
+}
+
+func (f *fleet) GivenUp(name string) []model.Reservation {
+	f.w.mu.Lock()
+	defer f.w.mu.Unlock()
+	return model.WithoutRoom(f.promised[name])
 }
 
 // Attest judges an enclave by its own evidence and delivers the secrets.

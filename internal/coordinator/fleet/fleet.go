@@ -192,6 +192,14 @@ func (f *Fleet) promise(host, enclave string) (model.Reservation, bool) {
 	return r, ok
 }
 
+// GivenUp returns the reservations on a host that stand without room, in the order
+// of their enclaves: those of enclaves that their containers gave up on.
+func (f *Fleet) GivenUp(host string) []model.Reservation {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return model.WithoutRoom(f.promises[host])
+}
+
 // synced tells of every promised enclave that the host, having told of all it
 // has, did not mention.
 func (f *Fleet) synced(host string, have map[string]*agentv1.Enclave) {

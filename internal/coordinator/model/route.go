@@ -1,6 +1,10 @@
 package model
 
-import "time"
+import (
+	"slices"
+	"strings"
+	"time"
+)
 
 // RouteState is what a gateway does with connections for a domain.
 type RouteState string
@@ -38,6 +42,19 @@ type Reservation struct {
 	// After names an enclave whose room this one takes over once it is gone: the
 	// two are counted once.
 	After string `json:"after,omitempty"`
+}
+
+// WithoutRoom returns the reservations that stand without room, in the order of
+// their enclaves: those of enclaves that were given up on.
+func WithoutRoom(all map[string]Reservation) []Reservation {
+	var out []Reservation
+	for _, r := range all {
+		if r.Room == (Room{}) {
+			out = append(out, r)
+		}
+	}
+	slices.SortFunc(out, func(a, b Reservation) int { return strings.Compare(a.Enclave, b.Enclave) })
+	return out
 }
 
 // Host is a machine that runs the agent.

@@ -23,6 +23,9 @@ type Hosts interface {
 	// Enclaves returns the cluster's enclaves on a host, and whether the host has
 	// told of all it has.
 	Enclaves(host string) ([]*agentv1.Enclave, bool)
+	// GivenUp returns the reservations on a host that stand without room: those of
+	// enclaves that their containers gave up on.
+	GivenUp(host string) []model.Reservation
 	Stop(ctx context.Context, host, id string, grace time.Duration, why string) (model.Observation, error)
 	Delete(ctx context.Context, host, id string) error
 }
@@ -93,10 +96,29 @@ func (r *Reaper) pass(ctx context.Context) {
 				r.reap(ctx, host, e, id, grace)
 			}
 		}
+		r.disown(ctx, host, enclaves)
 	}
 	for id := range r.unwanted {
 		if !seen[id] {
 			delete(r.unwanted, id)
+		}
+	}
+}
+
+// disown stops what a container gave up on and its host does not list: that it is
+// not there is no proof, its creation may be on its way. Told to stop what it does
+// not know, an agent remembers it, and that is the proof.
+func (r *Reaper) disown(ctx context.Context, host string, listed []*agentv1.Enclave) {
+	for _, p := range r.cfg.Hosts.GivenUp(host) {
+		if slices.ContainsFunc(listed, func(e *agentv1.Enclave) bool { return e.GetId() == p.Enclave }) {
+			continue
+		}
+		s, err := r.cfg.Records.Load(ctx, model.ContainerKey{Org: p.Org, Name: p.Container})
+		if err != nil || !slices.ContainsFunc(s.State.Container.Leftovers, func(l model.EnclaveRef) bool { return l.ID == p.Enclave && l.Host == host }) {
+			continue
+		}
+		if _, err := r.cfg.Hosts.Stop(ctx, host, p.Enclave, r.cfg.StopGrace, "its container gave up on it"); err != nil {
+			r.cfg.Log.Warn("disown", "host", host, "enclave", p.Enclave, "error", err)
 		}
 	}
 }

@@ -20,6 +20,7 @@ import (
 type hosts struct {
 	enclaves         []*agentv1.Enclave
 	silent           bool
+	givenUp          []model.Reservation
 	stopped, deleted []string
 	fail             error
 }
@@ -27,6 +28,8 @@ type hosts struct {
 func (h *hosts) Names() []string { return []string{"h1"} }
 
 func (h *hosts) Enclaves(string) ([]*agentv1.Enclave, bool) { return h.enclaves, !h.silent }
+
+func (h *hosts) GivenUp(string) []model.Reservation { return h.givenUp }
 
 func (h *hosts) Stop(_ context.Context, _, id string, _ time.Duration, _ string) (model.Observation, error) {
 	h.stopped = append(h.stopped, id)
@@ -104,6 +107,32 @@ func TestOnlyTheUnwantedAreReapedAndOnlyAfterTheirGrace(t *testing.T) {
 			}
 			if got := len(h.deleted) > 0; got != tc.deleted {
 				t.Errorf("deleted = %v, want %v", got, tc.deleted)
+			}
+		})
+	}
+}
+
+func TestWhatWasGivenUpAndIsNotListedIsDisowned(t *testing.T) {
+	given := func(id string) model.Reservation {
+		return model.Reservation{Org: "acme", Container: "api", Enclave: id, Host: "h1"}
+	}
+	for _, tc := range []struct {
+		rule    string
+		hosts   hosts
+		stopped []string
+	}{
+		{"its host is told to stop it, so that no late creation brings it to life", hosts{givenUp: []model.Reservation{given("c1-r0-0")}}, []string{"c1-r0-0"}},
+		{"one that is listed is stopped as what it is", hosts{
+			givenUp: []model.Reservation{given("c1-r0-0")}, enclaves: []*agentv1.Enclave{enclave("c1-r0-0", agentv1.EnclaveState_ENCLAVE_STATE_STOPPED, false)},
+		}, nil},
+		{"one that its container does not name is left alone", hosts{givenUp: []model.Reservation{given("c1-r7-7")}}, nil},
+		{"a host that has not told of all it has is not asked", hosts{silent: true, givenUp: []model.Reservation{given("c1-r0-0")}}, nil},
+	} {
+		t.Run(tc.rule, func(t *testing.T) {
+			r := reaper(t, world(t), &tc.hosts, time.Now)
+			r.pass(t.Context())
+			if !slices.Equal(tc.hosts.stopped, tc.stopped) {
+				t.Errorf("stopped %v, want %v", tc.hosts.stopped, tc.stopped)
 			}
 		})
 	}
