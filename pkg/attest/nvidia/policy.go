@@ -32,20 +32,35 @@ const (
 	ProtectedPCIeForbidden ProtectedPCIe = "forbidden"
 )
 
+// Versions are versions that are accepted, or [AnyVersion]. In YAML they are a list,
+// or the word any.
+type Versions []string
+
+// anyWord stands for every version.
+const anyWord = "any"
+
+// AnyVersion accepts every version, and says so.
+func AnyVersion() Versions { return Versions{anyWord} }
+
+func (v Versions) isAny() bool { return len(v) == 1 && v[0] == anyWord }
+
 // Policy is what stands under the key "nvidia" of a policy file. The zero Policy
 // checks every signature, chain, identity and agreement, wants RIMs, OCSP responses
 // and the caller's nonce to compare with, and the switches of GPUs in protected
-// PCIe mode. Versions, counts, modes and architectures that are left out are not
-// compared, and listed in the verdict's NotPinned.
+// PCIe mode; and it accepts nothing, as the versions of driver and VBIOS have to be
+// said. Counts, modes and architectures that are left out are not compared, and
+// listed in the verdict's NotPinned.
 type Policy struct {
 	// Architectures are the families of GPU and switch that may occur.
 	Architectures []Architecture `yaml:"architectures,omitempty"`
-	// DriverVersions are the GPU driver versions that are accepted.
-	DriverVersions []string `yaml:"driver_versions,omitempty"`
+	// DriverVersions are the GPU driver versions that are accepted. They or
+	// MinimumDriver must be said.
+	DriverVersions Versions `yaml:"driver_versions,omitempty"`
 	// MinimumDriver is the oldest accepted driver, compared number by number.
 	MinimumDriver string `yaml:"minimum_driver,omitempty"`
-	// VBIOSVersions are the accepted versions of GPU VBIOS and switch BIOS.
-	VBIOSVersions []string `yaml:"vbios_versions,omitempty"`
+	// VBIOSVersions are the accepted versions of GPU VBIOS and switch BIOS. They must
+	// be said.
+	VBIOSVersions Versions `yaml:"vbios_versions,omitempty"`
 	// Modes are the accepted ways of sharing: spt, mpt, ppcie, unstated.
 	Modes []Mode `yaml:"modes,omitempty"`
 	// GPUCount and SwitchCount are how many of each there have to be.
@@ -77,9 +92,9 @@ type Policy struct {
 	DeviceRoots []string `yaml:"device_roots,omitempty"`
 	RIMRoots    []string `yaml:"rim_roots,omitempty"`
 
-	// PermitUnpinned accepts evidence although nonce, RIMs, OCSP responses or the
-	// switches of some GPUs by themselves were not handed in, and lists what was not
-	// compared in the verdict. What is handed in is compared. It can't be set in a
+	// PermitUnpinned accepts evidence although versions are not said, or nonce, RIMs,
+	// OCSP responses or the switches of some GPUs by themselves were not handed in, and
+	// lists what was not compared in the verdict. What is handed in is compared. It can't be set in a
 	// file: it is for commands that only look.
 	PermitUnpinned bool `yaml:"-"`
 }

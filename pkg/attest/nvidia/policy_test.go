@@ -39,13 +39,29 @@ func TestPolicyFile(t *testing.T) {
 	yes, eight, four := true, 8, 4
 	want := nvidia.Policy{
 		Architectures:  []nvidia.Architecture{nvidia.Hopper, nvidia.LS10},
-		DriverVersions: []string{"550.90.07", "570.124.06"}, MinimumDriver: "550.54.14",
-		VBIOSVersions: []string{"96.00.9F.00.01", "96.10.6d.00.01"}, Modes: []nvidia.Mode{nvidia.ModeProtectedPCIe},
+		DriverVersions: nvidia.Versions{"550.90.07", "570.124.06"}, MinimumDriver: "550.54.14",
+		VBIOSVersions: nvidia.Versions{"96.00.9F.00.01", "96.10.6d.00.01"}, Modes: []nvidia.Mode{nvidia.ModeProtectedPCIe},
 		GPUCount: &eight, SwitchCount: &four, ProtectedPCIe: nvidia.ProtectedPCIeRequired, RequireRIMs: &yes,
 		RIMTime: nvidia.RIMTimeSignerExpired, RequireOCSP: &yes, OCSPGrace: 72 * time.Hour, DeviceRoots: []string{root},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestAnyVersionIsSaidInAFile(t *testing.T) {
+	got, err := nvidia.ParsePolicy([]byte("{driver_versions: any, vbios_versions: [any]}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := nvidia.Policy{DriverVersions: nvidia.AnyVersion(), VBIOSVersions: nvidia.AnyVersion()}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	for _, text := range []string{"{driver_versions: [any, \"550.90.07\"]}", "{vbios_versions: all}", "{minimum_driver: any}"} {
+		if p, err := nvidia.ParsePolicy([]byte(text)); err == nil {
+			t.Errorf("%s was read as %+v", text, p)
+		}
 	}
 }
 

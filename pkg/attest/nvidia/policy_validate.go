@@ -15,8 +15,8 @@ import (
 func (p *Policy) Validate() error {
 	return errors.Join(
 		eachOf("architectures", p.Architectures, func(a Architecture) error { _, err := ParseArchitecture(string(a)); return err }),
-		eachOf("driver_versions", p.DriverVersions, checkDriverVersion),
-		eachOf("vbios_versions", p.VBIOSVersions, checkVBIOSVersion),
+		eachVersion("driver_versions", p.DriverVersions, checkDriverVersion),
+		eachVersion("vbios_versions", p.VBIOSVersions, checkVBIOSVersion),
 		eachOf("modes", p.Modes, func(m Mode) error {
 			return oneOf(m, ModeSingle, ModeMulti, ModeProtectedPCIe, ModeUnstated)
 		}),
@@ -50,9 +50,16 @@ func (p *Policy) validateScalars() error {
 	return errors.Join(errs...)
 }
 
+func eachVersion(key string, v Versions, check func(string) error) error {
+	if v.isAny() {
+		return nil
+	}
+	return eachOf(key, v, check)
+}
+
 func eachOf[T ~string](key string, values []T, check func(T) error) error {
 	if values != nil && len(values) == 0 {
-		return fmt.Errorf("%s: the list is empty; leave the key out to compare nothing", key)
+		return fmt.Errorf("%s: the list is empty; leave the key out, or name what is wanted", key)
 	}
 	for _, v := range values {
 		if err := check(v); err != nil {

@@ -40,6 +40,15 @@ func (p *Policy) UnmarshalYAML(node *yaml.Node) error {
 	return nil
 }
 
+// UnmarshalYAML reads a list of versions, or the word any.
+func (v *Versions) UnmarshalYAML(node *yaml.Node) error {
+	if node.Kind == yaml.ScalarNode && node.Value == anyWord {
+		*v = AnyVersion()
+		return nil
+	}
+	return node.Load((*[]string)(v), yaml.WithKnownFields())
+}
+
 // checkNode refuses what a reader of the file could overlook.
 func checkNode(n *yaml.Node) error {
 	switch {
@@ -48,9 +57,9 @@ func checkNode(n *yaml.Node) error {
 	case n.Style&yaml.TaggedStyle != 0:
 		return fmt.Errorf("line %d: tags are refused", n.Line)
 	case n.Kind == yaml.ScalarNode && n.Tag == "!!null":
-		return fmt.Errorf("line %d: the value is empty; leave the key out to compare nothing", n.Line)
+		return fmt.Errorf("line %d: the value is empty; leave the key out", n.Line)
 	case n.Kind == yaml.ScalarNode && n.Value == "":
-		return fmt.Errorf("line %d: the text is empty; leave the key out to compare nothing", n.Line)
+		return fmt.Errorf("line %d: the text is empty; leave the key out", n.Line)
 	}
 	for _, c := range n.Content {
 		if err := checkNode(c); err != nil {

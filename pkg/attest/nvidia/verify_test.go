@@ -25,9 +25,9 @@ func TestWhatIsLeftOpenIsListed(t *testing.T) {
 	}{
 		{"nothing", func(*lab) {}, ""},
 		{"no nonce", func(l *lab) { l.nonce, l.policy.PermitUnpinned = nil, true }, "nonce"},
-		{"no driver", func(l *lab) { l.policy.DriverVersions, l.policy.MinimumDriver = nil, "" }, "driver_versions"},
+		{"any driver", func(l *lab) { l.policy.DriverVersions, l.policy.MinimumDriver = nvidia.AnyVersion(), "" }, "driver_versions"},
 		{"a minimum driver is a pin", func(l *lab) { l.policy.DriverVersions = nil }, ""},
-		{"no VBIOS", func(l *lab) { l.policy.VBIOSVersions = nil }, "vbios_versions"},
+		{"any VBIOS", func(l *lab) { l.policy.VBIOSVersions = nvidia.AnyVersion() }, "vbios_versions"},
 		{"no counts", func(l *lab) { l.policy.GPUCount, l.policy.SwitchCount = nil, nil }, "gpu_count switch_count"},
 		{"RIMs switched off, which hides debug on Hopper", func(l *lab) { l.policy.RequireRIMs = &off }, "rims debug"},
 		{"OCSP switched off", func(l *lab) { l.policy.RequireOCSP = &off }, "ocsp"},
@@ -37,8 +37,8 @@ func TestWhatIsLeftOpenIsListed(t *testing.T) {
 			l.rims[driverID].NotAfter = l.at.Add(-time.Hour)
 		}, "rim_time"},
 		{"a signer that has not expired needs no leave", func(l *lab) { l.policy.RIMTime = nvidia.RIMTimeSignerExpired }, ""},
-		{"the zero policy compares RIMs and responses that were given", func(l *lab) {
-			l.policy = l.pki.Trust(nvidia.Policy{})
+		{"RIMs and responses that were given are compared unasked", func(l *lab) {
+			l.policy = l.pki.Trust(anyVersion())
 		}, "architectures driver_versions vbios_versions modes gpu_count switch_count"},
 	} {
 		t.Run(tc.rule, func(t *testing.T) {
@@ -63,10 +63,39 @@ func TestWhatIsLeftOpenIsListed(t *testing.T) {
 	})
 }
 
+// anyVersion is a strict policy that says of versions that any will do.
+func anyVersion() nvidia.Policy {
+	return nvidia.Policy{DriverVersions: nvidia.AnyVersion(), VBIOSVersions: nvidia.AnyVersion()}
+}
+
+func TestVersionsThatAStrictPolicyLeavesOutAreRefused(t *testing.T) {
+	for _, tc := range []struct {
+		rule, failed string
+		change       func(*nvidia.Policy)
+	}{
+		{"both", "gpu0_driver_version gpu0_vbios_version", func(p *nvidia.Policy) {
+			p.DriverVersions, p.MinimumDriver, p.VBIOSVersions = nil, "", nil
+		}},
+		{"the driver's", "gpu0_driver_version", func(p *nvidia.Policy) { p.DriverVersions, p.MinimumDriver = nil, "" }},
+		{"the VBIOS's", "gpu0_vbios_version", func(p *nvidia.Policy) { p.VBIOSVersions = nil }},
+		{"any driver above a floor that it is below", "gpu0_driver_version", func(p *nvidia.Policy) {
+			p.DriverVersions, p.MinimumDriver = nvidia.AnyVersion(), "999.1"
+		}},
+	} {
+		t.Run(tc.rule, func(t *testing.T) {
+			l := newLab(t)
+			tc.change(&l.policy)
+			if got := failed(l.verify()); got != tc.failed {
+				t.Errorf("failed %q, want %q", got, tc.failed)
+			}
+		})
+	}
+}
+
 func TestZeroPolicyWantsWhatWasNotGiven(t *testing.T) {
 	l := newLab(t)
 	e, rims, responses := l.build()
-	p := l.pki.Trust(nvidia.Policy{})
+	p := l.pki.Trust(anyVersion())
 	v := newVerifier(t, l.pki.Config())
 	if got, want := failed(v.Verify(e, nil, nil, p, l.nonce, l.at)), "gpu0_device_ocsp_response gpu0_driver_rim_found gpu0_vbios_rim_found"; got != want {
 		t.Errorf("without RIMs and responses: failed %q, want %q", got, want)
@@ -178,12 +207,12 @@ func TestProtectedGPUsByThemselves(t *testing.T) {
 		failed   string
 		open     bool
 	}{
-		{"refused by the zero policy", gpus, nvidia.Policy{}, "topology_switches topology_gpus", false},
+		{"refused unless said", gpus, anyVersion(), "topology_switches topology_gpus", false},
 		{"permitted and listed", gpus, nvidia.Policy{PermitUnpinned: true}, "", true},
 		{"the policy's word goes first", gpus, nvidia.Policy{PermitUnpinned: true, ProtectedPCIe: nvidia.ProtectedPCIeComplete}, "topology_switches topology_gpus", false},
 		{"not permitted of a whole host", nvidia.Evidence{Devices: e.Devices[:2], System: true}, nvidia.Policy{PermitUnpinned: true}, "topology_switches topology_gpus", false},
 		{"switches that are there are compared", nvidia.Evidence{Devices: e.Devices[:3]}, nvidia.Policy{PermitUnpinned: true}, "topology_switches", false},
-		{"complete as an array", nvidia.Evidence{Devices: e.Devices}, nvidia.Policy{}, "", false},
+		{"complete as an array", nvidia.Evidence{Devices: e.Devices}, anyVersion(), "", false},
 	} {
 		t.Run(tc.rule, func(t *testing.T) {
 			verdict := v.Verify(tc.evidence, rims, responses, l.pki.Trust(tc.policy), l.nonce, l.at)

@@ -34,11 +34,10 @@ func (r *run) driverVersion(got, stated string) error {
 		return fmt.Errorf("the report says %s, the document %.40q", got, stated)
 	}
 	p := r.policy
-	if p.DriverVersions == nil && p.MinimumDriver == "" {
-		r.unpin("driver_versions")
-		return nil
+	if p.MinimumDriver == "" && (p.DriverVersions == nil || p.DriverVersions.isAny()) {
+		return r.anyVersion("driver_versions", p.DriverVersions)
 	}
-	if p.DriverVersions != nil {
+	if p.DriverVersions != nil && !p.DriverVersions.isAny() {
 		if err := inList(got, p.DriverVersions); err != nil {
 			return err
 		}
@@ -60,13 +59,22 @@ func (r *run) driverVersion(got, stated string) error {
 	return nil
 }
 
+// anyVersion notes that no version was compared, which the policy has to say or to
+// permit.
+func (r *run) anyVersion(key string, said Versions) error {
+	r.unpin(key)
+	if said == nil && !r.policy.PermitUnpinned {
+		return fmt.Errorf("the policy doesn't say which versions are wanted; name %s, or say %s", key, anyWord)
+	}
+	return nil
+}
+
 func (r *run) vbiosVersion(got, stated string) error {
 	if stated != "" && stated != got {
 		return fmt.Errorf("the report says %s, the document %.40q", got, stated)
 	}
-	if r.policy.VBIOSVersions == nil {
-		r.unpin("vbios_versions")
-		return nil
+	if v := r.policy.VBIOSVersions; v == nil || v.isAny() {
+		return r.anyVersion("vbios_versions", v)
 	}
 	for _, want := range r.policy.VBIOSVersions {
 		if strings.EqualFold(got, want) {

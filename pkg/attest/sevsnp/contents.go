@@ -14,9 +14,9 @@ const maxVMPL = 3
 func (j *judge) contents() {
 	p, r := j.policy, j.report
 	product := j.facts.ek.product
-	j.floor(CheckTCBFloor, "minimum_tcb", p.MinimumTCB, r.ReportedTCB.Decode(product))
-	j.floor(CheckCommittedTCBFloor, "minimum_committed_tcb", p.MinimumCommittedTCB, r.CommittedTCB.Decode(product))
-	j.floor(CheckLaunchTCBFloor, "minimum_launch_tcb", p.MinimumLaunchTCB, r.LaunchTCB.Decode(product))
+	j.floor(CheckTCBFloor, "minimum_tcb", p.MinimumTCB, r.ReportedTCB.Decode(product), true)
+	j.floor(CheckCommittedTCBFloor, "minimum_committed_tcb", p.MinimumCommittedTCB, r.CommittedTCB.Decode(product), false)
+	j.floor(CheckLaunchTCBFloor, "minimum_launch_tcb", p.MinimumLaunchTCB, r.LaunchTCB.Decode(product), false)
 	j.debug()
 	j.migration()
 	j.smt()
@@ -37,8 +37,13 @@ func (j *judge) contents() {
 
 func (j *judge) notPinned(key string) { j.NotPinned = append(j.NotPinned, key) }
 
-func (j *judge) floor(check, key string, floor *TCB, got TCB) {
-	if floor == nil {
+// floor compares levels with a floor, which a strict policy must say if it must.
+func (j *judge) floor(check, key string, floor *TCB, got TCB, must bool) {
+	switch {
+	case floor == nil && must && !j.policy.PermitUnpinned:
+		j.Fail(check, "the policy doesn't say which levels are the least; name %s, or say %s", key, anyWord)
+		return
+	case floor == nil:
 		j.notPinned(key)
 		return
 	}
@@ -74,10 +79,13 @@ func (j *judge) migration() {
 }
 
 func (j *judge) smt() {
+	allowed := j.report.Policy&PolicySMT != 0
 	switch {
-	case j.policy.AllowSMT == nil:
+	case j.policy.AllowSMT == nil && j.policy.PermitUnpinned:
 		j.notPinned("allow_smt")
-	case !*j.policy.AllowSMT && j.report.Policy&PolicySMT != 0:
+	case allowed && j.policy.AllowSMT == nil:
+		j.Fail(CheckSMT, "the guest was launched with SMT allowed, and the policy doesn't say allow_smt")
+	case allowed && !*j.policy.AllowSMT:
 		j.Fail(CheckSMT, "the guest was launched with SMT allowed")
 	default:
 		j.Pass(CheckSMT, "SMT is as the policy says")
@@ -163,13 +171,21 @@ func (j *judge) chipID() {
 		j.Fail(CheckChipID, "the report names no chip, want %v", j.policy.ChipIDs)
 		return
 	}
-	j.pin(CheckChipID, "chip_ids", j.policy.ChipIDs, got[:size], false)
+	// Under a VLEK the provider stands for the chip: see cspID.
+	j.pin(CheckChipID, "chip_ids", j.policy.ChipIDs, got[:size], j.facts.ek.hwid != nil)
 }
 
 func (j *judge) cspID() {
 	want, got := j.policy.CSPIDs, j.facts.ek.cspID
-	if len(want) == 0 {
+	switch {
+	case len(want) == 0 && j.facts.ek.hwid == nil && !j.policy.ChipIDs.IsSet() && !j.policy.PermitUnpinned:
+		j.Fail(CheckCSPID, "the policy doesn't say which provider's platforms are wanted; name csp_ids or chip_ids, or say %s", anyWord)
+		return
+	case len(want) == 0:
 		j.notPinned("csp_ids")
+		return
+	case slices.Contains(want, anyWord):
+		j.Pass(CheckCSPID, "any is accepted")
 		return
 	}
 	var err error

@@ -105,8 +105,9 @@ var hostileReports = []hostile{
 	{name: "another image", policy: func(p *sevsnp.Policy) { p.ImageID = sevsnp.OneOf(digest(16, 1)) }, check: "image_id"},
 	{name: "a chip that isn't listed", policy: func(p *sevsnp.Policy) { p.ChipIDs = sevsnp.OneOf(digest(64, 1)) }, check: "chip_id"},
 	{name: "no provider where one is wanted", policy: func(p *sevsnp.Policy) { p.CSPIDs = []string{"CN=cloud"} }, check: "csp_id"},
-	{name: "nothing pinned in a strict policy", policy: func(p *sevsnp.Policy) {
-		p.PermitUnpinned, p.HostData, p.ReportData = false, sevsnp.Any(), sevsnp.Any()
+	{name: "a strict policy without a measurement", policy: func(p *sevsnp.Policy) {
+		*p = *anything()
+		p.Measurement = sevsnp.Pin{}
 	}, check: "measurement"},
 }
 

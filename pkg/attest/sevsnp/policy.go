@@ -6,7 +6,9 @@ import (
 
 // Policy says what a report must contain to be accepted. It is what stands under the
 // key "sev_snp" of a policy file. The zero Policy accepts nothing: measurement, host
-// data and report data must be pinned, or said to be "any".
+// data, report data, the floor of the TCB and the platforms must be pinned, or said to
+// be "any", and what a guest may be allowed (debugging, a migration agent, SMT) must
+// be allowed here.
 type Policy struct {
 	// Measurement holds the accepted launch digests, 48 bytes each.
 	Measurement Pin `yaml:"measurement,omitempty"`
@@ -21,12 +23,15 @@ type Policy struct {
 	// FamilyID and ImageID are from the id block, 16 bytes each.
 	FamilyID Pin `yaml:"family_id,omitempty"`
 	ImageID  Pin `yaml:"image_id,omitempty"`
-	// ChipIDs is the allow list of chips: 64 bytes, or 8 for Turin.
+	// ChipIDs is the allow list of chips: 64 bytes, or 8 for Turin. It must be said of
+	// reports signed by a VCEK.
 	ChipIDs Pin `yaml:"chip_ids,omitempty"`
-	// CSPIDs is the allow list of cloud providers of VLEKs. A VCEK has none.
+	// CSPIDs is the allow list of cloud providers of VLEKs; "any" in it accepts each.
+	// A VCEK has none. Of reports signed by a VLEK, it or ChipIDs must be said.
 	CSPIDs []string `yaml:"csp_ids,omitempty"`
 
-	// MinimumTCB is the floor of REPORTED_TCB, which the signing key is bound to.
+	// MinimumTCB is the floor of REPORTED_TCB, which the signing key is bound to. It
+	// must be said; the zero TCB, "any" in YAML, accepts every level.
 	MinimumTCB *TCB `yaml:"minimum_tcb,omitempty"`
 	// MinimumCommittedTCB is the floor of COMMITTED_TCB, below which the firmware
 	// can't be rolled back.
@@ -42,7 +47,8 @@ type Policy struct {
 	AllowDebug bool `yaml:"allow_debug,omitempty"`
 	// AllowMigrationAgent accepts guests that may be moved by a migration agent.
 	AllowMigrationAgent bool `yaml:"allow_migration_agent,omitempty"`
-	// AllowSMT false refuses guests that may run beside another thread; nil says nothing.
+	// AllowSMT false refuses guests that may run beside another thread, and so does nil
+	// unless the policy permits what is unpinned.
 	AllowSMT *bool `yaml:"allow_smt,omitempty"`
 	// AllowMaskedChipID accepts reports of hosts that hide the chip id.
 	AllowMaskedChipID bool `yaml:"allow_masked_chip_id,omitempty"`
@@ -64,9 +70,8 @@ type Policy struct {
 	// rapl_disabled, ciphertext_hiding, alias_check_complete, tio.
 	PlatformRequires []string `yaml:"platform_requires,omitempty"`
 
-	// PermitUnpinned accepts evidence although measurement, host data or report data
-	// are not pinned, and lists them in the verdict. It can't be set in a file: it is
-	// for commands that only look.
+	// PermitUnpinned accepts evidence although what must be said is not, and lists it
+	// in the verdict. It can't be set in a file: it is for commands that only look.
 	PermitUnpinned bool `yaml:"-"`
 }
 

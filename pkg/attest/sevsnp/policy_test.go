@@ -127,16 +127,87 @@ func TestTheZeroPolicyAcceptsNothing(t *testing.T) {
 	for _, c := range got.Failed() {
 		names = append(names, c.Name)
 	}
-	if got.Accepted || strings.Join(names, " ") != "measurement host_data report_data" {
-		t.Errorf("accepted %v, failed %v; want measurement, host data and report data to be missed", got.Accepted, names)
+	if got.Accepted || strings.Join(names, " ") != "tcb_floor smt measurement host_data report_data chip_id" {
+		t.Errorf("accepted %v, failed %v; want floor, SMT, measurement, host data, report data and chip to be missed", got.Accepted, names)
 	}
 	wantRefused(t, v.Verify(ev, nil, noon), sevsnp.CheckPolicy)
 	bad := &sevsnp.Policy{Measurement: sevsnp.OneOf([]byte{1})}
 	wantRefused(t, v.Verify(ev, bad, noon), sevsnp.CheckPolicy)
 	none := &sevsnp.Policy{Measurement: sevsnp.OneOf()}
 	wantRefused(t, v.Verify(ev, none, noon), sevsnp.CheckPolicy)
-	all := &sevsnp.Policy{AllowSimulated: true, Measurement: sevsnp.Any(), HostData: sevsnp.Any(), ReportData: sevsnp.Any()}
-	wantAccepted(t, v.Verify(ev, all, noon))
+	wantAccepted(t, v.Verify(ev, anything(), noon))
+}
+
+// anything is a strict policy that says of all it must say that anything will do.
+func anything() *sevsnp.Policy {
+	smt := true
+	return &sevsnp.Policy{
+		AllowSimulated: true, AllowSMT: &smt, MinimumTCB: &sevsnp.TCB{}, Measurement: sevsnp.Any(),
+		HostData: sevsnp.Any(), ReportData: sevsnp.Any(), ChipIDs: sevsnp.Any(),
+	}
+}
+
+// Each key that a strict policy must say is missed by the name of its check.
+func TestWhatAStrictPolicyLeavesOutIsRefused(t *testing.T) {
+	s := newSigner(t, sevsnp.Milan)
+	vcek, err := s.Sign(s.Report())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := s.Report()
+	r.Signer = sevsnp.SignerInfo(sevsnp.VLEK) << 2
+	vlek, err := s.Sign(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	no := false
+	v := newVerifier(t, s.Roots())
+	for name, c := range map[string]struct {
+		ev     sevsnp.Evidence
+		change func(*sevsnp.Policy)
+		fails  string
+	}{
+		"nothing":                   {vcek, func(*sevsnp.Policy) {}, ""},
+		"the floor":                 {vcek, func(p *sevsnp.Policy) { p.MinimumTCB = nil }, sevsnp.CheckTCBFloor},
+		"SMT":                       {vcek, func(p *sevsnp.Policy) { p.AllowSMT = nil }, sevsnp.CheckSMT},
+		"SMT, which is forbidden":   {vcek, func(p *sevsnp.Policy) { p.AllowSMT = &no }, sevsnp.CheckSMT},
+		"measurement":               {vcek, func(p *sevsnp.Policy) { p.Measurement = sevsnp.Pin{} }, sevsnp.CheckMeasurement},
+		"host data":                 {vcek, func(p *sevsnp.Policy) { p.HostData = sevsnp.Pin{} }, sevsnp.CheckHostData},
+		"report data":               {vcek, func(p *sevsnp.Policy) { p.ReportData = sevsnp.Pin{} }, sevsnp.CheckReportData},
+		"the chip":                  {vcek, func(p *sevsnp.Policy) { p.ChipIDs = sevsnp.Pin{} }, sevsnp.CheckChipID},
+		"a provider isn't a chip":   {vcek, func(p *sevsnp.Policy) { p.ChipIDs, p.CSPIDs = sevsnp.Pin{}, []string{"any"} }, sevsnp.CheckChipID},
+		"the platform of a VLEK":    {vlek, func(p *sevsnp.Policy) { p.ChipIDs = sevsnp.Pin{} }, sevsnp.CheckCSPID},
+		"a VLEK's chip is enough":   {vlek, func(*sevsnp.Policy) {}, ""},
+		"any provider of a VLEK":    {vlek, func(p *sevsnp.Policy) { p.ChipIDs, p.CSPIDs = sevsnp.Pin{}, []string{"any"} }, ""},
+		"the provider of a VLEK":    {vlek, func(p *sevsnp.Policy) { p.ChipIDs, p.CSPIDs = sevsnp.Pin{}, []string{"CN=simulated"} }, ""},
+		"another provider's a VLEK": {vlek, func(p *sevsnp.Policy) { p.CSPIDs = []string{"CN=other"} }, sevsnp.CheckCSPID},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := anything()
+			c.change(p)
+			got := v.Verify(c.ev, p, noon)
+			if c.fails == "" {
+				wantAccepted(t, got)
+				return
+			}
+			if f := got.Failed(); len(f) == 1 && c.fails == sevsnp.CheckCSPID && f[0].Name == c.fails {
+				return
+			}
+			wantRefused(t, got, c.fails)
+		})
+	}
+}
+
+func TestAFloorOfAnyIsSaidInAFile(t *testing.T) {
+	p, err := sevsnp.ParsePolicy([]byte("minimum_tcb: any\nchip_ids: any\n"))
+	if err != nil || p.MinimumTCB == nil || *p.MinimumTCB != (sevsnp.TCB{}) || !p.ChipIDs.IsAny() {
+		t.Errorf("read %+v, error %v; want a floor of zeros", p, err)
+	}
+	for _, doc := range []string{"minimum_tcb: none", "minimum_tcb: [any]", "minimum_tcb: {any: 1}", "minimum_tcb: {snp: 1, snp: 2}"} {
+		if p, err := sevsnp.ParsePolicy([]byte(doc)); err == nil {
+			t.Errorf("%s was read as %+v", doc, p.MinimumTCB)
+		}
+	}
 }
 
 func TestWhatIsNotPinnedIsListed(t *testing.T) {

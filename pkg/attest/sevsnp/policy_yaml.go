@@ -67,7 +67,7 @@ func strictMapping(n *yaml.Node, t reflect.Type) error {
 		if val.Kind == yaml.ScalarNode && val.Tag == "!!null" {
 			return fmt.Errorf("line %d: %s has no value; leave the key out, or write %s", key.Line, key.Value, anyWord)
 		}
-		if field.Type == reflect.TypeFor[*TCB]() {
+		if field.Type == reflect.TypeFor[*TCB]() && !isAny(val) {
 			if err := strictMapping(val, reflect.TypeFor[TCB]()); err != nil {
 				return err
 			}
@@ -77,6 +77,18 @@ func strictMapping(n *yaml.Node, t reflect.Type) error {
 		}
 	}
 	return nil
+}
+
+func isAny(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Value == anyWord }
+
+// UnmarshalYAML reads levels by name, those left out zero, or "any", a floor of zeros.
+func (t *TCB) UnmarshalYAML(n *yaml.Node) error {
+	*t = TCB{}
+	if isAny(n) {
+		return nil
+	}
+	type plain TCB
+	return n.Load((*plain)(t), yaml.WithKnownFields(), yaml.WithUniqueKeys())
 }
 
 func fieldByKey(t reflect.Type, key string) (reflect.StructField, bool) {

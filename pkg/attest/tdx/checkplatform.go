@@ -44,10 +44,14 @@ func (s *session) checkIdentity() {
 	if s.policy.FMSPC.absent() || s.policy.FMSPC.Any {
 		s.notPinned("fmspc")
 	}
-	if s.policy.PPID.absent() || s.policy.PPID.Any {
+	switch pin := &s.policy.PPID; {
+	case pin.absent() && s.policy.Absent == AbsentRefused:
+		s.verdict.Fail("ppid", "the policy doesn't say which platforms are wanted; name them, or say any")
 		s.notPinned("ppid")
-	} else {
-		s.verdict.Report("ppid", s.policy.PPID.check(x.PPID[:]), "%x", x.PPID)
+	case pin.absent() || pin.Any:
+		s.notPinned("ppid")
+	default:
+		s.verdict.Report("ppid", pin.check(x.PPID[:]), "%x", x.PPID)
 	}
 }
 
@@ -121,6 +125,9 @@ func (s *session) checkField(f *bodyCheck, b *Body) {
 func (s *session) checkMinimumSVN(b *Body) {
 	pin := &s.policy.MinimumTEETCBSVN
 	if len(pin.Values) == 0 {
+		if pin.absent() && s.policy.TCB == ChainOnly && s.policy.Absent == AbsentRefused {
+			s.verdict.Fail("minimum_tee_tcb_svn", "under chain_only no status is a floor, and the policy names none; name it, or say any")
+		}
 		s.notPinned("minimum_tee_tcb_svn")
 	} else if floor := pin.Values[0]; atLeast(b.TEETCBSVN[:], floor) {
 		s.verdict.Pass("minimum_tee_tcb_svn", "%x is at least %x in every element", b.TEETCBSVN, floor)

@@ -253,7 +253,7 @@ func TestHostileTDIsRefused(t *testing.T) {
 func allAny() tdx.Policy {
 	a := tdx.AnyValue()
 	return tdx.Policy{
-		MRTD: a, RTMR0: a, RTMR1: a, RTMR2: a, RTMR3: a, MRConfigID: a, MROwner: a, MROwnerConfig: a, ReportData: a,
+		MRTD: a, RTMR0: a, RTMR1: a, RTMR2: a, RTMR3: a, MRConfigID: a, MROwner: a, MROwnerConfig: a, ReportData: a, PPID: a,
 	}
 }
 

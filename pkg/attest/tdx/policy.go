@@ -23,8 +23,9 @@ const (
 type Absent int
 
 // AbsentRefused, the default, refuses evidence when the policy leaves out a
-// measurement (mr_td, rtmr0 to rtmr3), report_data or a config binding
-// (mr_config_id, mr_owner, mr_owner_config): whoever means any value says "any".
+// measurement (mr_td, rtmr0 to rtmr3), report_data, a config binding
+// (mr_config_id, mr_owner, mr_owner_config), the platforms (ppid) or, under
+// chain_only, the floor minimum_tee_tcb_svn: whoever means any value says "any".
 // AbsentListed doesn't compare what was left out and lists it in the verdict.
 const (
 	AbsentRefused Absent = iota

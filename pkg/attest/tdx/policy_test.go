@@ -114,7 +114,7 @@ func TestPolicyRefuses(t *testing.T) {
 }
 
 // boundKeys are what a strict policy must name.
-var boundKeys = []string{"mr_td", "rtmr0", "rtmr1", "rtmr2", "rtmr3", "mr_config_id", "mr_owner", "mr_owner_config", "report_data"}
+var boundKeys = []string{"ppid", "mr_td", "rtmr0", "rtmr1", "rtmr2", "rtmr3", "mr_config_id", "mr_owner", "mr_owner_config", "report_data"}
 
 func TestStrictPolicyRefusesWhatItLeavesOut(t *testing.T) {
 	s := newScene(t, 4, 2)
@@ -130,11 +130,23 @@ func TestStrictPolicyRefusesWhatItLeavesOut(t *testing.T) {
 	}
 }
 
+// Collateral is the floor of the TCB; without it the policy has to name one.
+func TestAStrictPolicyWithoutCollateralNamesTheFloor(t *testing.T) {
+	s := newScene(t, 4, 2)
+	s.policy = allAny()
+	s.policy.TCB = tdx.ChainOnly
+	mustRefuse(t, s.run(t), "minimum_tee_tcb_svn")
+	s.policy.MinimumTEETCBSVN = tdx.AnyValue()
+	mustAccept(t, s.run(t))
+	s.policy.MinimumTEETCBSVN = tdx.OneOf(s.quote.Body.TEETCBSVN[:])
+	mustAccept(t, s.run(t))
+}
+
 func TestVerdictListsWhatWasNotPinned(t *testing.T) {
 	s := newScene(t, 5, 3)
 	verdict := s.run(t)
 	mustAccept(t, verdict)
-	want := append(slices.Clone(boundKeys), "fmspc", "ppid", "td_attributes", "xfam", "mr_seam", "minimum_tee_tcb_svn", "minimum_tcb_evaluation_data_number")
+	want := append(slices.Clone(boundKeys), "fmspc", "td_attributes", "xfam", "mr_seam", "minimum_tee_tcb_svn", "minimum_tcb_evaluation_data_number")
 	got := slices.Clone(verdict.NotPinned)
 	slices.Sort(want)
 	slices.Sort(got)

@@ -31,8 +31,12 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
+	smt := true
 	policy := &sevsnp.Policy{
 		AllowSimulated: true,
+		AllowSMT:       &smt,
+		MinimumTCB:     &sevsnp.TCB{Microcode: 1},
+		ChipIDs:        sevsnp.Any(),
 		Measurement:    sevsnp.Any(),
 		HostData:       sevsnp.Any(),
 		ReportData:     sevsnp.OneOf(report.ReportData[:]),
