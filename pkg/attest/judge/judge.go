@@ -69,9 +69,16 @@ type Judge struct {
 	now        func() time.Time
 }
 
-// Vendors is the policy for real hardware of all vendors with nothing lenient in it.
+// Vendors is the policy for real hardware of all vendors: any platform, at any TCB that
+// its vendor holds good, with SMT, and any driver whose RIM there is. Nothing else in
+// it is lenient. A policy file names the floors, platforms and versions of a fleet.
 func Vendors() *policy.Policy {
-	return &policy.Policy{SEVSNP: &sevsnp.Policy{}, TDX: &tdx.Policy{}, NVIDIA: &nvidia.Policy{}}
+	smt := true
+	return &policy.Policy{
+		SEVSNP: &sevsnp.Policy{MinimumTCB: &sevsnp.TCB{}, AllowSMT: &smt, ChipIDs: sevsnp.Any()},
+		TDX:    &tdx.Policy{PPID: tdx.AnyValue()},
+		NVIDIA: &nvidia.Policy{DriverVersions: nvidia.AnyVersion(), VBIOSVersions: nvidia.AnyVersion()},
+	}
 }
 
 // New checks the policy and returns a Judge.

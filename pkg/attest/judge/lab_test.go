@@ -92,7 +92,7 @@ func newLab(t testing.TB, format attest.Format, gpus int) *lab {
 	}
 	off := false
 	p := judge.Vendors()
-	p.TDX.TCB = tdx.ChainOnly
+	p.TDX.TCB, p.TDX.MinimumTEETCBSVN = tdx.ChainOnly, tdx.AnyValue()
 	p.NVIDIA.RequireRIMs, p.NVIDIA.RequireOCSP = &off, &off
 	p.Simulated = &policy.Simulated{}
 	for _, root := range v.roots() {
