@@ -17,10 +17,10 @@ import (
 )
 
 // rows are hosts as the fleet gives them to the planner.
-type rows []plan.Host
+type rows plan.Hosts
 
 // Plan returns them.
-func (r rows) Plan() []plan.Host { return r }
+func (r rows) Plan() plan.Hosts { return plan.Hosts(r) }
 
 func row(n int) plan.Host {
 	return plan.Host{
@@ -63,11 +63,11 @@ func benchmarkPlan(b *testing.B, s store.Store, l layout) {
 	if err := seedContainers(b.Context(), rec, l, 0); err != nil {
 		b.Fatal(err)
 	}
-	var hosts rows
+	var hosts []plan.Host
 	for n := range l.hosts {
 		hosts = append(hosts, row(n))
 	}
-	p := planner.New(rec, resolver{}, hosts, time.Now)
+	p := planner.New(rec, resolver{}, rows{hosts}, time.Now)
 	for c := 0; b.Loop(); c = (c + 7919) % l.containers() {
 		if err := planOne(b, rec, p, l.key(c)); err != nil {
 			b.Fatal(err)

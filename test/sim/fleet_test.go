@@ -404,7 +404,7 @@ func (f *fleet) Unpromise(r model.Reservation) {
 }
 
 // Plan counts as the real fleet does.
-func (f *fleet) Plan() []plan.Host {
+func (f *fleet) Plan() plan.Hosts {
 	f.w.mu.Lock()
 	defer f.w.mu.Unlock()
 	out := make([]plan.Host, 0, len(f.w.hosts))
@@ -425,7 +425,7 @@ func (f *fleet) Plan() []plan.Host {
 		}
 		out = append(out, p)
 	}
-	return out
+	return plan.Hosts{out}
 }
 
 func (f *fleet) unclaimed(s *session) model.Room {

@@ -149,7 +149,7 @@ func TestPromisesAndClaimsAreCountedOnce(t *testing.T) {
 				for _, p := range tc.promises {
 					f.Promise(p)
 				}
-				h := f.Plan()[0]
+				h := f.Plan()[0][0]
 				if h.Free.GPUs != tc.free {
 					t.Errorf("%d GPUs are free, want %d", h.Free.GPUs, tc.free)
 				}
@@ -211,7 +211,7 @@ func TestAwaitFreeDoesNotBelieveOldFacts(t *testing.T) {
 		if s, text := status(t, f); s != Unreachable || text == "" {
 			t.Errorf("host is %s (%q), want UNREACHABLE with why", s, text)
 		}
-		if down := f.Plan()[0].Down; !strings.Contains(down, "unreachable") {
+		if down := f.Plan()[0][0].Down; !strings.Contains(down, "unreachable") {
 			t.Errorf("the planner is told %q", down)
 		}
 		// While we were away the GPUs went to another enclave; the enclaves are told
@@ -246,7 +246,7 @@ func TestAHostThatRefusesUsSaysWhy(t *testing.T) {
 			if s, text := status(t, f); s != Refused || !strings.Contains(text, "another coordinator") {
 				t.Errorf("host is %s (%q), want REFUSED with why", s, text)
 			}
-			if f.Plan()[0].Down == "" {
+			if f.Plan()[0][0].Down == "" {
 				t.Error("the planner may place on a host that refuses us")
 			}
 			a.mu.Lock()

@@ -72,10 +72,10 @@ func (f *Fleet) anew() []plan.Host {
 }
 
 func TestPlanIsWhatItWouldBeWorkedOutAnew(t *testing.T) {
-	f := still(t, 20)
+	f := still(t, 2*pageSize)
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for step := range 600 {
-		name := hostName(rnd.IntN(30))
+		name := hostName(rnd.IntN(3 * pageSize))
 		r := model.Reservation{Enclave: fmt.Sprint("e", rnd.IntN(5)), Host: name, Room: model.Room{GPUs: rnd.IntN(3), CPUs: 2}}
 		switch rnd.IntN(7) {
 		case 0:
@@ -96,7 +96,7 @@ func TestPlanIsWhatItWouldBeWorkedOutAnew(t *testing.T) {
 		if rnd.IntN(3) > 0 {
 			continue
 		}
-		if diff := cmp.Diff(f.anew(), f.Plan()); diff != "" {
+		if diff := cmp.Diff(f.anew(), slices.Concat(f.Plan()...)); diff != "" {
 			t.Fatalf("after %d steps the plan's hosts are not what they are (-want +got):\n%s", step, diff)
 		}
 	}
@@ -104,23 +104,23 @@ func TestPlanIsWhatItWouldBeWorkedOutAnew(t *testing.T) {
 
 func TestPlanOnceGivenOutDoesNotChange(t *testing.T) {
 	f := still(t, 3)
-	before := f.Plan()
-	kept := slices.Clone(before)
+	before := slices.Concat(f.Plan()...)
+	given := f.Plan()
 	f.Promise(model.Reservation{Enclave: "e", Host: hostName(1), Room: model.Room{GPUs: 4}})
 	if err := f.Remove(hostName(0)); err != nil {
 		t.Fatal(err)
 	}
-	if after := f.Plan(); len(after) != 2 || after[0].Free.GPUs != 4 {
+	if after := slices.Concat(f.Plan()...); len(after) != 2 || after[0].Free.GPUs != 4 {
 		t.Errorf("the new plan has %+v", after)
 	}
-	if diff := cmp.Diff(kept, before); diff != "" {
+	if diff := cmp.Diff(before, slices.Concat(given...)); diff != "" {
 		t.Errorf("the plan given out before has changed:\n%s", diff)
 	}
 }
 
 // BenchmarkPlan is what a plan costs after one host has changed.
 func BenchmarkPlan(b *testing.B) {
-	for _, hosts := range []int{100, 1000} {
+	for _, hosts := range []int{100, 1000, 10_000} {
 		b.Run(fmt.Sprint(hosts, " hosts"), func(b *testing.B) {
 			f := still(b, hosts)
 			r := model.Reservation{Enclave: "e", Host: hostName(0), Room: model.Room{GPUs: 1}}

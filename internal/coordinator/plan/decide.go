@@ -44,7 +44,7 @@ func (r *Refused) Error() string { return r.Text }
 // Decide chooses strategy and host by the rules of DESIGN section 4: beside what
 // runs if there is room anywhere; otherwise in place of the old version, if that
 // frees what is missing and the downtime is permitted.
-func Decide(hosts []Host, r Request) (Decision, error) {
+func Decide(hosts Hosts, r Request) (Decision, error) {
 	beside := best(hosts, r)
 	if r.Strategy != model.Replace && beside != nil {
 		return besideDecision(beside, r), nil
@@ -73,7 +73,7 @@ func besideDecision(h *Host, r Request) Decision {
 }
 
 // replace stops the old version first, on the host where it runs.
-func replace(hosts []Host, r Request) (Decision, error) {
+func replace(hosts Hosts, r Request) (Decision, error) {
 	h := byName(hosts, r.Old.Host)
 	if h == nil || (r.Pin != "" && r.Pin != h.Name) {
 		return Decision{}, noCapacity(hosts, r)
@@ -94,17 +94,16 @@ func replace(hosts []Host, r Request) (Decision, error) {
 	}, nil
 }
 
-func replaceReason(hosts []Host, r Request, h *Host) string {
+func replaceReason(hosts Hosts, r Request, h *Host) string {
 	if r.Strategy == model.Replace {
 		return fmt.Sprintf("replace was asked for: the old version on host %s stops first", h.Name)
 	}
 	return fmt.Sprintf("no host has room for a second copy (%s): the old version on host %s stops first, there is downtime until the new one is ready", why(hosts, r), h.Name)
 }
 
-func best(hosts []Host, r Request) *Host {
+func best(hosts Hosts, r Request) *Host {
 	var found *Host
-	for i := range hosts {
-		h := &hosts[i]
+	for h := range hosts.all {
 		if r.Pin != "" && h.Name != r.Pin || h.Name == r.Avoid && r.Avoid != "" {
 			continue
 		}
@@ -124,20 +123,20 @@ func (h *Host) fits(room model.Room) bool {
 	return room.GPUs == 0 || h.gives(room.GPUs)
 }
 
-func byName(hosts []Host, name string) *Host {
-	for i := range hosts {
-		if hosts[i].Name == name {
-			return &hosts[i]
+func byName(hosts Hosts, name string) *Host {
+	for h := range hosts.all {
+		if h.Name == name {
+			return h
 		}
 	}
 	return nil
 }
 
-func noCapacity(hosts []Host, r Request) error {
+func noCapacity(hosts Hosts, r Request) error {
 	if r.Pin != "" && byName(hosts, r.Pin) == nil {
 		return &Refused{"NO_CAPACITY", fmt.Sprintf("host %s is not known: see `casemate host list`", r.Pin)}
 	}
-	if len(hosts) == 0 {
+	if hosts.count() == 0 {
 		return &Refused{"NO_CAPACITY", "there are no hosts: add one with `casemate host add`"}
 	}
 	return &Refused{"NO_CAPACITY", fmt.Sprintf("no host has room for %s: %s", rooms(r.Room), why(hosts, r))}
@@ -146,15 +145,14 @@ func noCapacity(hosts []Host, r Request) error {
 // named is how many hosts a reason names.
 const named = 10
 
-func why(hosts []Host, r Request) string {
+func why(hosts Hosts, r Request) string {
 	var parts []string
-	for i := range hosts {
-		h := &hosts[i]
+	for h := range hosts.all {
 		if r.Pin != "" && h.Name != r.Pin {
 			continue
 		}
 		if len(parts) == named {
-			parts = append(parts, fmt.Sprintf("and %d more hosts", len(hosts)-named))
+			parts = append(parts, fmt.Sprintf("and %d more hosts", hosts.count()-named))
 			break
 		}
 		missing := h.missing(r.Room)
@@ -178,13 +176,12 @@ const keptRooms = 100
 
 // Rooms describes the hosts for the plan that is shown and stored, those that
 // fit first.
-func Rooms(hosts []Host, r Request) []model.HostRoom {
+func Rooms(hosts Hosts, r Request) []model.HostRoom {
 	var fit, rest []model.HostRoom
-	for i := range hosts {
+	for h := range hosts.all {
 		if len(fit) == keptRooms {
 			break
 		}
-		h := &hosts[i]
 		if !h.fits(r.Room) {
 			if len(rest) < keptRooms {
 				rest = append(rest, model.HostRoom{Host: h.Name, Free: h.Free, Offers: h.Offers, Missing: h.missing(r.Room)})

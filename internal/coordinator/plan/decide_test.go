@@ -2,6 +2,7 @@ package plan
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -102,7 +103,7 @@ func TestDecide(t *testing.T) {
 		},
 	} {
 		t.Run(tc.rule, func(t *testing.T) {
-			d, err := Decide(tc.hosts, tc.request)
+			d, err := Decide(slices.Collect(slices.Chunk(tc.hosts, 1)), tc.request)
 			var r *Refused
 			if tc.refused != "" {
 				if !errors.As(err, &r) || r.Reason != tc.refused {
@@ -135,7 +136,7 @@ func BenchmarkDecide10000Hosts(b *testing.B) {
 		hosts[i] = host("h"+string(rune('a'+i%26)), i%9, 1)
 	}
 	for b.Loop() {
-		if _, err := Decide(hosts, Request{Room: need(1)}); err != nil {
+		if _, err := Decide(Hosts{hosts}, Request{Room: need(1)}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -21,6 +21,29 @@ type Host struct {
 	Offers, Counts []int
 }
 
+// Hosts are hosts by name, in pages of any length but none, so that a change of
+// one copies few of the others.
+type Hosts [][]Host
+
+// all yields the hosts in their order.
+func (h Hosts) all(yield func(*Host) bool) {
+	for _, page := range h {
+		for i := range page {
+			if !yield(&page[i]) {
+				return
+			}
+		}
+	}
+}
+
+func (h Hosts) count() int {
+	n := 0
+	for _, page := range h {
+		n += len(page)
+	}
+	return n
+}
+
 // missing says what a host lacks to run room, in words; empty if it fits.
 func (h *Host) missing(room model.Room) string {
 	if h.Down != "" {

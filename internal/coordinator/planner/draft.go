@@ -24,7 +24,7 @@ type Releases interface {
 }
 
 // Hosts gives the planner's view of the fleet.
-type Hosts interface{ Plan() []plan.Host }
+type Hosts interface{ Plan() plan.Hosts }
 
 // Planner makes drafts and proposals. It is safe for concurrent use.
 type Planner struct {
