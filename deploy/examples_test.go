@@ -105,4 +105,8 @@ func TestTheUnitsHaveTheFoldersOfTheDefaults(t *testing.T) {
 	}
 }
 
-var emptyIsNil = cmp.FilterValues(func(a, b []string) bool { return len(a)+len(b) == 0 }, cmp.Ignore())
+// emptyIsNil takes lists and maps with nothing in them for the same.
+var emptyIsNil = cmp.Options{
+	cmp.FilterValues(func(a, b []string) bool { return len(a)+len(b) == 0 }, cmp.Ignore()),
+	cmp.FilterValues(func(a, b map[string]string) bool { return len(a)+len(b) == 0 }, cmp.Ignore()),
+}

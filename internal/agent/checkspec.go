@@ -3,12 +3,12 @@ package agent
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
 	"github.com/casemate-dev/casemate/internal/rpc"
 	"github.com/casemate-dev/casemate/pkg/attest/evidence"
+	"github.com/casemate-dev/casemate/pkg/attest/judge"
 	"github.com/casemate-dev/casemate/pkg/release"
 )
 
@@ -23,8 +23,6 @@ type Policy struct {
 	Simulated bool
 }
 
-var measurementForm = regexp.MustCompile(`^[0-9a-f]{64,128}$`)
-
 // checkSpec says whether a spec from outside could run here, before anything is
 // claimed for it. The errors are gRPC errors that name the field.
 func (p Policy) checkSpec(cluster string, spec *agentv1.EnclaveSpec) error {
@@ -36,9 +34,8 @@ func (p Policy) checkSpec(cluster string, spec *agentv1.EnclaveSpec) error {
 		return err
 	}
 	for i, m := range spec.GetExpectedMeasurements() {
-		if !measurementForm.MatchString(m) {
-			return rpc.FieldError(fmt.Sprintf("spec.expected_measurements[%d]", i), "INVALID_MEASUREMENT",
-				fmt.Sprintf("%.140q is no measurement: lower-case hex is expected", m))
+		if _, err := judge.ParseMeasurement(m); err != nil {
+			return rpc.FieldError(fmt.Sprintf("spec.expected_measurements[%d]", i), "INVALID_MEASUREMENT", err.Error())
 		}
 	}
 	return checkConfig(spec)

@@ -10,7 +10,7 @@ import (
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
 	"github.com/casemate-dev/casemate/internal/agent/ledger"
 	"github.com/casemate-dev/casemate/pkg/atomicfile"
-	"github.com/casemate-dev/casemate/pkg/attest"
+	"github.com/casemate-dev/casemate/pkg/attest/judge"
 	"github.com/casemate-dev/casemate/pkg/enclave"
 	"github.com/casemate-dev/casemate/pkg/enclave/guestapi"
 	"github.com/casemate-dev/casemate/pkg/enclave/guestclient"
@@ -43,8 +43,8 @@ type Config struct {
 	SwitchModes bool
 	// CheckTEE says what is missing for the profile; nil checks nothing.
 	CheckTEE func() error
-	// Verifiers judge evidence by format.
-	Verifiers map[attest.Format]Verifier
+	// Judge judges evidence; nil accepts none.
+	Judge *judge.Judge
 	// Dial returns a client of a guest; nil means guestclient.
 	Dial func(endpoint string) (Guest, error)
 	// Disk is what the enclaves' records are written to; nil means the real one.
@@ -142,6 +142,12 @@ func (c Config) checked() (Config, error) {
 	}
 	if c.Pulse == nil {
 		c.Pulse = func() {}
+	}
+	if c.Judge == nil {
+		var err error
+		if c.Judge, err = judge.New(judge.Config{Now: c.Now}); err != nil {
+			return c, fmt.Errorf("agent config: %w", err)
+		}
 	}
 	if c.Dial == nil {
 		c.Dial = func(endpoint string) (Guest, error) { return guestclient.New(guestclient.Config{Endpoint: endpoint}) }

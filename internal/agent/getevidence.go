@@ -65,9 +65,8 @@ func (a *Agent) getEvidence(ctx context.Context, e *agentv1.Enclave, nonce [32]b
 		return nil, rpc.Error(codes.Unavailable, ReasonGuest,
 			fmt.Sprintf("enclave %s gave no evidence: %v", e.GetId(), err))
 	}
-	expect := Expect{Nonce: nonce, TLSKeyDigest: key, Spec: e.GetSpec(), Policy: a.cfg.Policy}
 	return &agentv1.GetEvidenceResponse{
 		Document: raw, TlsKeyDigest: key[:],
-		Verdict: verdictProto(judge(a.cfg.Verifiers, raw, expect, a.cfg.Now())),
+		Verdict: verdictProto(a.judge(ctx, raw, nonce, key, e.GetSpec())),
 	}, nil
 }

@@ -14,7 +14,8 @@ import (
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
 	"github.com/casemate-dev/casemate/internal/agent/ledger"
 	"github.com/casemate-dev/casemate/internal/rpc"
-	"github.com/casemate-dev/casemate/pkg/attest"
+	"github.com/casemate-dev/casemate/pkg/attest/judge"
+	"github.com/casemate-dev/casemate/pkg/attest/policy"
 	"github.com/casemate-dev/casemate/pkg/attest/simulated"
 	fakegpu "github.com/casemate-dev/casemate/pkg/gpu/fake"
 )
@@ -53,9 +54,19 @@ func newConfig(t *testing.T, b *backend) Config {
 		Policy:   Policy{Profile: agentv1.CvmProfile_CVM_PROFILE_NONE, AllowSimulated: true, Simulated: true},
 		Capacity: ledger.Capacity{CPUs: 64, MemoryMiB: 65536},
 		Backend:  b, Inventory: inventory, SwitchModes: true,
-		Verifiers: map[attest.Format]Verifier{attest.FormatSimulated: Simulated},
-		Dial:      b.dial, Log: discard(), Times: quick,
+		Judge: unsignedJudge(t),
+		Dial:  b.dial, Log: discard(), Times: quick,
 	}
+}
+
+// unsignedJudge accepts the guests in memory.
+func unsignedJudge(t *testing.T) *judge.Judge {
+	t.Helper()
+	j, err := judge.New(judge.Config{Policy: &policy.Policy{Simulated: &policy.Simulated{Unsigned: true}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j
 }
 
 // newHarness starts an agent; change alters its configuration.

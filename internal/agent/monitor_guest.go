@@ -125,8 +125,7 @@ func (a *Agent) evidence(ctx context.Context, guest Guest, spec *agentv1.Enclave
 	if err != nil {
 		return nil, err
 	}
-	expect := Expect{Nonce: nonce, TLSKeyDigest: key, Spec: spec, Policy: a.cfg.Policy}
-	return judge(a.cfg.Verifiers, raw, expect, a.cfg.Now()), nil
+	return a.judge(ctx, raw, nonce, key, spec), nil
 }
 
 func (m *monitor) onVerdict(v *attest.Verdict, err error) {

@@ -11,7 +11,6 @@ import (
 
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
 	"github.com/casemate-dev/casemate/internal/rpc"
-	"github.com/casemate-dev/casemate/pkg/attest"
 	"github.com/casemate-dev/casemate/pkg/enclave"
 	"github.com/casemate-dev/casemate/pkg/enclave/guestapi"
 	"github.com/casemate-dev/casemate/pkg/gpu"
@@ -199,19 +198,27 @@ func TestWhatAGuestSaysMeans(t *testing.T) {
 	}
 }
 
-func TestEvidenceOfAnUnknownFormatIsRefused(t *testing.T) {
-	for name, raw := range map[string]string{"rubbish": "{", "nothing": ""} {
-		if v := judge(nil, []byte(raw), Expect{}, time.Now()); v.Accepted || len(v.Failed()) == 0 {
-			t.Errorf("%s: %+v", name, v)
-		}
-	}
-	g := newGuest(newSpec(0))
-	raw, _, err := g.Attestation(t.Context(), [32]byte{})
+func TestAnAgentWithoutAJudgeAcceptsNothing(t *testing.T) {
+	cfg := newConfig(t, newBackend())
+	cfg.Judge = nil
+	cfg, err := cfg.checked()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v := judge(map[attest.Format]Verifier{}, raw, Expect{Spec: newSpec(0)}, time.Now()); v.Accepted {
-		t.Errorf("without a verifier: %+v", v)
+	a := &Agent{cfg: cfg}
+	spec := newSpec(0)
+	raw, key, err := newGuest(spec).Attestation(t.Context(), [32]byte{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, raw := range map[string][]byte{"rubbish": []byte("{"), "nothing": nil, "unsigned evidence": raw} {
+		if v := a.judge(t.Context(), raw, [32]byte{}, key, spec); v.Accepted || len(v.Failed()) == 0 {
+			t.Errorf("%s: %+v", name, v)
+		}
+	}
+	spec.ExpectedMeasurements = []string{"0a"}
+	if v := a.judge(t.Context(), raw, [32]byte{}, key, spec); v.Accepted || v.Failed()[0].Name != "measurement" {
+		t.Errorf("a measurement that is none: %+v", v)
 	}
 }
 

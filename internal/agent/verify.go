@@ -1,60 +1,29 @@
 package agent
 
 import (
-	"crypto/sha256"
+	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
 	"github.com/casemate-dev/casemate/pkg/attest"
-	"github.com/casemate-dev/casemate/pkg/attest/evidence"
-	"github.com/casemate-dev/casemate/pkg/attest/simulated"
+	"github.com/casemate-dev/casemate/pkg/attest/judge"
 )
 
-// Expect is what evidence is compared with, whatever its format.
-type Expect struct {
-	// Nonce is the one that was sent, TLSKeyDigest of the key on the connection.
-	Nonce, TLSKeyDigest [32]byte
-	// Spec is what was asked to run.
-	Spec *agentv1.EnclaveSpec
-	// Policy is the host's.
-	Policy Policy
-}
-
-// Verifier judges evidence of one format. It makes every check that it can.
-type Verifier func(doc *evidence.Document, expect Expect, at time.Time) *attest.Verdict
-
-// Simulated judges evidence of enclaves without a TEE.
-func Simulated(doc *evidence.Document, expect Expect, at time.Time) *attest.Verdict {
-	return simulated.Verify(doc, simulated.Expect{
-		Nonce: expect.Nonce, TLSKeyDigest: expect.TLSKeyDigest,
-		ConfigDigest:   sha256.Sum256(expect.Spec.GetConfig()),
-		PlatformDigest: evidence.PlatformDigest(expect.Spec.GetPlatform()),
-		Measurements:   expect.Spec.GetExpectedMeasurements(),
-		AllowSimulated: expect.Policy.AllowSimulated,
-		AllowDebug:     expect.Policy.AllowDebug && expect.Spec.GetPlatform().GetDebug(),
-	}, at)
-}
-
-// judge reads a document that a guest gave and has it verified. Whatever is wrong
-// with it is in the verdict.
-func judge(verifiers map[attest.Format]Verifier, raw []byte, expect Expect, at time.Time) *attest.Verdict {
-	doc, err := evidence.Parse(raw)
+// judge judges a document that the guest of a spec gave for a nonce, on a connection
+// with this key. Whatever is wrong with it is in the verdict.
+func (a *Agent) judge(ctx context.Context, raw []byte, nonce, key [32]byte, spec *agentv1.EnclaveSpec) *attest.Verdict {
+	expect, err := judge.ForSpec(spec)
 	if err != nil {
-		v := attest.NewVerdict("", at)
-		v.Fail(evidence.CheckFormat, "%v", err)
+		v := attest.NewVerdict("", a.cfg.Now())
+		v.Fail(judge.CheckMeasurement, "%v", err)
 		return v
 	}
-	verify, ok := verifiers[doc.Format]
-	if !ok {
-		v := attest.NewVerdict(doc.Format, at)
-		v.Fail(evidence.CheckFormat, "this agent was not built or configured to verify %s evidence", doc.Format)
-		return v
-	}
-	return verify(doc, expect, at)
+	expect.Nonce, expect.TLSKeyDigest = nonce, key
+	expect.AllowDebug = a.cfg.Policy.AllowDebug && spec.GetPlatform().GetDebug()
+	return a.cfg.Judge.Verify(ctx, raw, expect)
 }
 
 // verdictProto is a verdict as the API has it.

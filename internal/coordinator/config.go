@@ -6,6 +6,7 @@ import (
 	"time"
 
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
+	"github.com/casemate-dev/casemate/internal/attestation"
 	"github.com/casemate-dev/casemate/internal/coordinator/engine"
 	"github.com/casemate-dev/casemate/internal/yamlconfig"
 )
@@ -23,9 +24,11 @@ type Config struct {
 	// SecretsKey is the file or systemd credential with the master key.
 	SecretsKey string `yaml:"secrets_key"`
 	Policy     Policy `yaml:"policy"`
-	Git        Git    `yaml:"git"`
-	Limits     Limits `yaml:"limits"`
-	Reaper     Reaper `yaml:"reaper"`
+	// Attestation says which evidence is accepted.
+	Attestation attestation.Config `yaml:"attestation"`
+	Git         Git                `yaml:"git"`
+	Limits      Limits             `yaml:"limits"`
+	Reaper      Reaper             `yaml:"reaper"`
 }
 
 // Listen says where the API is served.
@@ -127,6 +130,9 @@ func (c *Config) Validate() error {
 	}
 	for _, m := range c.Policy.AllowInsecure {
 		need(m == "simulated" || m == "debug", "policy.allow_insecure", m+" is not one of simulated, debug")
+	}
+	if err := c.Attestation.Check("attestation.", c.allows("simulated")); err != nil {
+		errs = append(errs, err)
 	}
 	need(c.Git.SSHKey == "" || c.Git.KnownHosts != "", "git.known_hosts", "is required with ssh_key: a file such as ~/.ssh/known_hosts, made with ssh-keyscan and checked")
 	need(c.Git.HTTPSToken == "" || c.Git.HTTPSHost != "", "git.https_host", "is required with https_token: the only host that is given the token")

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -50,6 +51,7 @@ type parts struct {
 	planner  *planner.Planner
 	runner   *runner.Runner
 	reaper   *reaper.Reaper
+	judge    io.Closer
 }
 
 // newID returns n random bytes in lower-case hex.
@@ -70,6 +72,9 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, ready func()) (retEr
 	}
 	defer func() { retErr = errors.Join(retErr, s.Close()) }()
 	d, err := wire(ctx, cfg, log, s)
+	if d != nil && d.parts.judge != nil {
+		defer func() { retErr = errors.Join(retErr, d.parts.judge.Close()) }()
+	}
 	if err != nil {
 		return err
 	}
@@ -81,20 +86,20 @@ func wire(ctx context.Context, cfg Config, log *slog.Logger, s store.Store) (*Da
 	d := &Daemon{cfg: cfg, log: log, store: s}
 	key, err := vault.LoadKey(cfg.SecretsKey)
 	if err != nil {
-		return nil, err
+		return d, err
 	}
 	p := &d.parts
 	if p.vault, err = vault.New(key); err != nil {
-		return nil, err
+		return d, err
 	}
 	if p.records, err = records.Open(ctx, s, func() string { return newID(8) }); err != nil {
-		return nil, err
+		return d, err
 	}
 	if err := d.wireFleet(ctx); err != nil {
-		return nil, err
+		return d, err
 	}
 	if err := d.wireEngine(); err != nil {
-		return nil, err
+		return d, err
 	}
 	p.reaper, err = reaper.New(reaper.Config{
 		Log: log, Records: p.records, Hosts: p.fleet, Now: time.Now, StopGrace: cfg.Limits.Stop,
@@ -142,9 +147,13 @@ func (d *Daemon) wireEngine() error {
 		return err
 	}
 	p.planner = planner.New(p.records, releases, p.fleet, time.Now)
-	judge, err := attestor.New(attestor.Config{
-		Log: d.log, Now: time.Now, Signer: p.vault.Signer(),
-		Policy:  attestor.Policy{AllowSimulated: d.cfg.allows("simulated"), AllowDebug: d.cfg.allows("debug")},
+	judge, closer, err := d.cfg.Attestation.Open(d.cfg.allows("simulated"), time.Now)
+	if err != nil {
+		return err
+	}
+	p.judge = closer
+	attest, err := attestor.New(attestor.Config{
+		Log: d.log, Now: time.Now, Signer: p.vault.Signer(), Judge: judge, AllowDebug: d.cfg.allows("debug"),
 		Secrets: api.SecretValues{Records: p.records, Open: p.vault.Open},
 	})
 	if err != nil {
@@ -152,7 +161,7 @@ func (d *Daemon) wireEngine() error {
 	}
 	p.runner, err = runner.New(runner.Config{
 		Log: d.log, Records: p.records, Engine: engine.Engine{Limits: d.cfg.engineLimits(), Restored: p.records.Restored},
-		Agents: p.fleet, Gateways: p.gateways, Attestor: judge, DNS: staticDNS{}, Replanner: p.planner,
+		Agents: p.fleet, Gateways: p.gateways, Attestor: attest, DNS: staticDNS{}, Replanner: p.planner,
 		Permanent: fleet.Permanent, SecretsKey: p.vault.PublicKey(), Now: time.Now,
 	})
 	if err != nil {

@@ -7,13 +7,13 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/casemate-dev/casemate/internal/agent"
 	"github.com/casemate-dev/casemate/internal/agent/ledger"
 	"github.com/casemate-dev/casemate/internal/daemon"
-	"github.com/casemate-dev/casemate/pkg/attest"
 	"github.com/casemate-dev/casemate/pkg/enclave"
 	fakebackend "github.com/casemate-dev/casemate/pkg/enclave/fake"
 	"github.com/casemate-dev/casemate/pkg/gpu"
@@ -24,9 +24,12 @@ import (
 type parts struct {
 	agent   *agent.Agent
 	backend interface{ Close() error }
+	judge   interface{ Close() error }
 }
 
-func (p *parts) close() error { return errors.Join(p.agent.Close(), p.backend.Close()) }
+func (p *parts) close() error {
+	return errors.Join(p.agent.Close(), p.backend.Close(), p.judge.Close())
+}
 
 // build makes an agent from a configuration that was checked.
 func build(cfg Config, log *slog.Logger) (*parts, error) {
@@ -46,18 +49,21 @@ func build(cfg Config, log *slog.Logger) (*parts, error) {
 	if err != nil {
 		return nil, errors.Join(err, backend.Close())
 	}
+	judge, judgeEnd, err := cfg.Attestation.Open(slices.Contains(cfg.AllowInsecure, allowSimulated), time.Now)
+	if err != nil {
+		return nil, errors.Join(err, backend.Close())
+	}
 	a, err := agent.New(agent.Config{
 		Name: cfg.Name, Version: daemon.Version(), StateDir: cfg.StateDir, BootID: boot, ClusterID: cfg.ClusterID,
 		Policy: policy(cfg), Capacity: total,
 		Reserved: ledger.Capacity{CPUs: cfg.Capacity.ReserveCPUs, MemoryMiB: cfg.Capacity.ReserveMemoryMiB},
 		Backend:  backend, Inventory: inventory, SwitchModes: cfg.GPU.SwitchModes,
-		Verifiers: map[attest.Format]agent.Verifier{attest.FormatSimulated: agent.Simulated},
-		Log:       log, Pulse: feedWatchdog(log), Times: times(cfg.Intervals),
+		Judge: judge, Log: log, Pulse: feedWatchdog(log), Times: times(cfg.Intervals),
 	})
 	if err != nil {
-		return nil, errors.Join(err, backend.Close())
+		return nil, errors.Join(err, backend.Close(), judgeEnd.Close())
 	}
-	return &parts{a, backend}, nil
+	return &parts{a, backend, judgeEnd}, nil
 }
 
 func policy(cfg Config) agent.Policy {

@@ -5,6 +5,7 @@ package agentd
 import (
 	"time"
 
+	"github.com/casemate-dev/casemate/internal/attestation"
 	"github.com/casemate-dev/casemate/internal/yamlconfig"
 )
 
@@ -29,6 +30,8 @@ type Config struct {
 	Capacity Capacity `yaml:"capacity"`
 	// GPU says what may be done to the GPUs.
 	GPU GPU `yaml:"gpu"`
+	// Attestation says which evidence is accepted.
+	Attestation attestation.Config `yaml:"attestation"`
 	// AllowInsecure lists simulated and debug.
 	AllowInsecure []string `yaml:"allow_insecure"`
 	// Intervals are times that may be changed.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,6 +60,9 @@ func (c *Config) Validate() error {
 	p.capacity(c.Capacity)
 	for i, mode := range c.AllowInsecure {
 		p.check(mode == allowSimulated || mode == allowDebug, fmt.Sprintf("allow_insecure[%d]", i), "must be simulated or debug")
+	}
+	if err := c.Attestation.Check("attestation.", slices.Contains(c.AllowInsecure, allowSimulated)); err != nil {
+		p = append(p, err)
 	}
 	p.intervals(c.Intervals)
 	return errors.Join(p...)

@@ -19,8 +19,7 @@ import (
 	"github.com/casemate-dev/casemate/internal/coordinator/engine"
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
 	"github.com/casemate-dev/casemate/pkg/attest"
-	"github.com/casemate-dev/casemate/pkg/attest/evidence"
-	"github.com/casemate-dev/casemate/pkg/attest/simulated"
+	"github.com/casemate-dev/casemate/pkg/attest/judge"
 	"github.com/casemate-dev/casemate/pkg/enclave/guestapi"
 	"github.com/casemate-dev/casemate/pkg/enclave/guestclient"
 	"github.com/casemate-dev/casemate/pkg/enclave/secretmsg"
@@ -32,21 +31,16 @@ type Secrets interface {
 	Value(ctx context.Context, org, name string, version int64) ([]byte, error)
 }
 
-// Policy says which insecure evidence is accepted; by default none.
-type Policy struct {
-	// AllowSimulated accepts enclaves without a TEE.
-	AllowSimulated bool
-	// AllowDebug accepts debug enclaves of containers that asked for debug.
-	AllowDebug bool
-}
-
 // Config describes an attestor.
 type Config struct {
-	Log     *slog.Logger
-	Policy  Policy
-	Secrets Secrets
-	Signer  crypto.Signer
-	Now     func() time.Time
+	Log *slog.Logger
+	// Judge judges evidence.
+	Judge *judge.Judge
+	// AllowDebug accepts debug enclaves of containers that asked for debug.
+	AllowDebug bool
+	Secrets    Secrets
+	Signer     crypto.Signer
+	Now        func() time.Time
 	// Dial makes TCP connections to enclaves; nil means a net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -56,8 +50,8 @@ type Attestor struct{ cfg Config }
 
 // New returns an attestor.
 func New(cfg Config) (*Attestor, error) {
-	if cfg.Log == nil || cfg.Secrets == nil || cfg.Signer == nil || cfg.Now == nil {
-		return nil, errors.New("attestor: Log, Secrets, Signer and Now are required")
+	if cfg.Log == nil || cfg.Judge == nil || cfg.Secrets == nil || cfg.Signer == nil || cfg.Now == nil {
+		return nil, errors.New("attestor: Log, Judge, Secrets, Signer and Now are required")
 	}
 	return &Attestor{cfg: cfg}, nil
 }
@@ -76,7 +70,7 @@ func (a *Attestor) Attest(ctx context.Context, k model.ContainerKey, enclave mod
 	if err != nil {
 		return nil, nil, err
 	}
-	verdict := a.judge(raw, nonce, key, revision, spec)
+	verdict := a.judge(ctx, raw, nonce, key, revision, spec)
 	kept := keep(verdict)
 	if err := verdict.Err(); err != nil {
 		a.cfg.Log.Warn("evidence refused", "container", k.String(), "enclave", enclave.ID, "error", err)
@@ -87,27 +81,17 @@ func (a *Attestor) Attest(ctx context.Context, k model.ContainerKey, enclave mod
 }
 
 // judge verifies a raw document against everything this revision must be.
-func (a *Attestor) judge(raw []byte, nonce, key [32]byte, revision model.Revision, spec *agentv1.EnclaveSpec) *attest.Verdict {
-	now := a.cfg.Now()
-	doc, err := evidence.Parse(raw)
+func (a *Attestor) judge(ctx context.Context, raw []byte, nonce, key [32]byte, revision model.Revision, spec *agentv1.EnclaveSpec) *attest.Verdict {
+	expect, err := judge.ForSpec(spec)
 	if err != nil {
-		v := attest.NewVerdict("", now)
-		v.Fail("evidence_document", "%v", err)
+		v := attest.NewVerdict("", a.cfg.Now())
+		v.Fail(judge.CheckMeasurement, "%v", err)
 		return v
 	}
-	if doc.Format != attest.FormatSimulated {
-		v := attest.NewVerdict(doc.Format, now)
-		v.Fail(evidence.CheckFormat, "evidence of format %q is not accepted from enclaves by this coordinator", doc.Format)
-		return v
-	}
-	return simulated.Verify(doc, simulated.Expect{
-		Nonce: nonce, TLSKeyDigest: key,
-		ConfigDigest:   sha256.Sum256(revision.Config),
-		PlatformDigest: evidence.PlatformDigest(spec.GetPlatform()),
-		Measurements:   spec.GetExpectedMeasurements(),
-		AllowSimulated: a.cfg.Policy.AllowSimulated,
-		AllowDebug:     a.cfg.Policy.AllowDebug && revision.Debug,
-	}, now)
+	expect.Nonce, expect.TLSKeyDigest = nonce, key
+	expect.ConfigDigest = sha256.Sum256(revision.Config)
+	expect.AllowDebug = a.cfg.AllowDebug && revision.Debug
+	return a.cfg.Judge.Verify(ctx, raw, expect)
 }
 
 // deliver sends the revision's secrets to the enclave whose key was verified.

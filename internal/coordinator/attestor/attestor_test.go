@@ -23,6 +23,8 @@ import (
 	"github.com/casemate-dev/casemate/internal/coordinator/vault"
 	guestsim "github.com/casemate-dev/casemate/internal/guest/simulated"
 	"github.com/casemate-dev/casemate/pkg/attest/evidence"
+	"github.com/casemate-dev/casemate/pkg/attest/judge"
+	"github.com/casemate-dev/casemate/pkg/attest/policy"
 	"github.com/casemate-dev/casemate/pkg/attest/simulated"
 	"github.com/casemate-dev/casemate/pkg/enclave"
 	"github.com/casemate-dev/casemate/pkg/enclave/fake"
@@ -117,10 +119,21 @@ func boot(t *testing.T, id string, v *vault.Vault, debug bool, env string) guest
 	}
 }
 
-func attestor(t *testing.T, v *vault.Vault, p Policy, dial func(context.Context, string, string) (net.Conn, error)) *Attestor {
+// trust is what a coordinator accepts beyond real hardware.
+type trust struct{ simulated, debug bool }
+
+func attestor(t *testing.T, v *vault.Vault, p trust, dial func(context.Context, string, string) (net.Conn, error)) *Attestor {
 	t.Helper()
+	accepted := judge.Vendors()
+	if p.simulated {
+		accepted.Simulated = &policy.Simulated{Unsigned: true}
+	}
+	j, err := judge.New(judge.Config{Policy: accepted})
+	if err != nil {
+		t.Fatal(err)
+	}
 	a, err := New(Config{
-		Log: slog.New(slog.DiscardHandler), Policy: p, Secrets: values{"API_KEY": secretValue},
+		Log: slog.New(slog.DiscardHandler), Judge: j, AllowDebug: p.debug, Secrets: values{"API_KEY": secretValue},
 		Signer: v.Signer(), Now: time.Now, Dial: dial,
 	})
 	if err != nil {
@@ -158,7 +171,7 @@ func (g guest) judged(t *testing.T, a *Attestor) (*model.Verdict, *engine.Failur
 
 var container = model.ContainerKey{Org: "acme", Name: "api"}
 
-var lax = Policy{AllowSimulated: true}
+var lax = trust{simulated: true}
 
 func TestAGoodEnclaveIsAcceptedAndGetsItsSecrets(t *testing.T) {
 	v := key(t, 1)
@@ -225,13 +238,13 @@ func TestEvidenceIsRefusedForItsReason(t *testing.T) {
 	for _, tc := range []struct {
 		rule   string
 		guest  guest
-		policy Policy
+		policy trust
 		check  string
 	}{
-		{"simulated evidence needs a policy that names it", good, Policy{}, simulated.CheckInsecureMode},
+		{"simulated evidence needs a policy that names it", good, trust{}, simulated.CheckInsecureMode},
 		{"a debug enclave needs a policy that names it", debug, lax, simulated.CheckDebugOff},
-		{"a debug enclave needs a container that asked for it", unasked, Policy{AllowSimulated: true, AllowDebug: true}, simulated.CheckDebugOff},
-		{"a debug enclave that was asked for is accepted", debug, Policy{AllowSimulated: true, AllowDebug: true}, ""},
+		{"a debug enclave needs a container that asked for it", unasked, trust{true, true}, simulated.CheckDebugOff},
+		{"a debug enclave that was asked for is accepted", debug, trust{true, true}, ""},
 		{"another measurement is refused", wrong, lax, simulated.CheckMeasurement},
 		{"another config is refused", other, lax, evidence.CheckConfig},
 		{"another platform part is refused", elsewhere, lax, evidence.CheckPlatform},
