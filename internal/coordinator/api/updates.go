@@ -59,8 +59,8 @@ func (s *updateService) StartUpdate(ctx context.Context, m *cv1.StartUpdateReque
 	return &cv1.StartUpdateResponse{Update: out.update, Plan: out.plan}, nil
 }
 
-// supersede cancels the update in progress and waits until it has ended. One
-// that has switched is only waited for.
+// supersede cancels the update in progress and waits until that one has ended.
+// One that has switched is only waited for.
 func (s *updateService) supersede(ctx context.Context, k model.ContainerKey, r request) error {
 	if err := r.check(ctx, s.cfg.Records); err != nil {
 		if _, again := repeated(err); again {
@@ -68,21 +68,27 @@ func (s *updateService) supersede(ctx context.Context, k model.ContainerKey, r r
 		}
 		return err
 	}
+	id := ""
 	_, err := s.cfg.Runner.Do(ctx, k, func(_ context.Context, l *records.Loaded) (engine.Event, records.Extra, error) {
 		if l.Update == nil {
 			return nil, records.Extra{}, errValidated
 		}
+		id = l.Update.ID
 		return engine.Cancel{ID: l.Update.ID, Reason: "SUPERSEDED", Text: "another update took its place"}, records.Extra{}, nil
 	})
 	var refused *engine.Refused
 	if err != nil && !errors.Is(err, errValidated) && !errors.As(err, &refused) {
 		return err
 	}
-	return s.awaitQuiet(ctx, k)
+	if id == "" {
+		return nil
+	}
+	return s.awaitEnd(ctx, k, id)
 }
 
-// awaitQuiet waits until no update of the container is in progress.
-func (s *updateService) awaitQuiet(ctx context.Context, k model.ContainerKey) error {
+// awaitEnd waits until an update is in progress no more. Whether another one has
+// begun meanwhile is for whoever starts the next to find.
+func (s *updateService) awaitEnd(ctx context.Context, k model.ContainerKey, id string) error {
 	key := records.ContainerKey(k)
 	rev, err := s.cfg.Records.Store().Revision(ctx)
 	if err != nil {
@@ -98,12 +104,12 @@ func (s *updateService) awaitQuiet(ctx context.Context, k model.ContainerKey) er
 		if err != nil {
 			return err
 		}
-		if item.Value.Update == "" {
+		if item.Value.Update != id {
 			return nil
 		}
 		if _, err := w.Next(ctx); err != nil {
 			if ctx.Err() != nil {
-				return rpc.Error(codes.DeadlineExceeded, "STILL_ENDING", fmt.Sprintf("update %s was cancelled and has not ended yet: start the new one once it has", item.Value.Update))
+				return rpc.Error(codes.DeadlineExceeded, "STILL_ENDING", fmt.Sprintf("update %s is to make room and has not ended yet: start the new one once it has", id))
 			}
 			return err
 		}
