@@ -61,18 +61,38 @@ func NewServer(cfg Config) (*Server, error) {
 	if cfg.Log == nil || cfg.Register == nil {
 		return nil, errors.New("rpc: a server needs Log and Register")
 	}
-	validator, err := protovalidate.New()
+	c, err := newChain(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("rpc: make the validator: %w", err)
-	}
-	c := &chain{
-		log: cfg.Log, validator: validator, timeout: DefaultTimeout,
-		slow: cfg.Slow, mapError: cfg.MapError, check: cfg.Check,
+		return nil, err
 	}
 	s := &Server{cfg: cfg, health: health.NewServer()}
 	s.local, s.remote = s.build(c), s.build(c)
 	channelz.RegisterChannelzServiceToServer(s.local)
 	return s, nil
+}
+
+func newChain(cfg Config) (*chain, error) {
+	validator, err := protovalidate.New()
+	if err != nil {
+		return nil, fmt.Errorf("rpc: make the validator: %w", err)
+	}
+	return &chain{
+		log: cfg.Log, validator: validator, timeout: DefaultTimeout,
+		slow: cfg.Slow, mapError: cfg.MapError, check: cfg.Check,
+	}, nil
+}
+
+// Interceptors returns what every call goes through that a server made from cfg
+// takes, for those who call its services without one.
+func Interceptors(cfg Config) (grpc.UnaryServerInterceptor, grpc.StreamServerInterceptor, error) {
+	if cfg.Log == nil {
+		return nil, nil, errors.New("rpc: interceptors need Log")
+	}
+	c, err := newChain(cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	return c.unary, c.stream, nil
 }
 
 func (s *Server) build(c *chain) *grpc.Server {

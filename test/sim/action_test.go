@@ -2,11 +2,11 @@ package sim
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
-	"github.com/casemate-dev/casemate/internal/coordinator/engine"
+	cv1 "github.com/casemate-dev/casemate/gen/casemate/coordinator/v1"
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
-	"github.com/casemate-dev/casemate/internal/coordinator/records"
 )
 
 // action is one thing that users, people, machines or chance do. A and B choose
@@ -21,10 +21,12 @@ type kind struct {
 	do     func(w *world, a action)
 }
 
-var orgs = [3]string{"api", "chat", "web"}
+var names = [3]string{"api", "chat", "web"}
 
 // key is the container that an action is about.
-func (a action) key() model.ContainerKey { return model.ContainerKey{Org: "acme", Name: orgs[a.A%3]} }
+func (a action) key() model.ContainerKey { return model.ContainerKey{Org: org, Name: a.name()} }
+
+func (a action) name() string { return names[a.A%3] }
 
 func (w *world) pick(a action) *host { return w.hosts[int(a.A)%len(w.hosts)] }
 
@@ -35,29 +37,31 @@ var kinds = []kind{
 	{"wait a moment", 20, func(w *world, a action) {}},
 	{"deploy", 14, (*world).deploy},
 	{"update", 20, (*world).update},
-	{"repeat the last request", 4, func(w *world, _ action) {
+	{"redeploy", 3, func(w *world, a action) { w.submit(w.updates(a.name(), "", w.options(a), false)) }},
+	{"copy a container", 2, func(w *world, a action) { w.submit(w.copies(names[a.B%3], a.name())) }},
+	{"start", 4, func(w *world, a action) { w.submit(w.starts(a.name())) }},
+	{"repeat the last request", 6, func(w *world, _ action) {
 		if w.last != nil {
-			w.submit(*w.last, true)
+			r := *w.last
+			r.what = "once more: " + strings.TrimPrefix(r.what, "once more: ")
+			w.submit(r)
 		}
 	}},
-	{"accept", 8, func(w *world, a action) {
-		w.onUpdate("accept "+a.key().Name, a.key(), func(u *model.Update) engine.Event { return engine.Accept{ID: u.ID} })
-	}},
-	{"cancel", 6, func(w *world, a action) {
-		w.onUpdate("cancel "+a.key().Name, a.key(), func(u *model.Update) engine.Event {
-			return engine.Cancel{ID: u.ID, Reason: "CANCELLED", Text: "cancelled by a person"}
-		})
-	}},
+	{"accept", 8, (*world).accept},
+	{"cancel", 6, (*world).cancel},
 	{"force", 2, func(w *world, a action) {
-		w.onUpdate("force "+a.key().Name, a.key(), func(u *model.Update) engine.Event {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.forced[u.ID+string(u.Step)] = true
-			return engine.Force{ID: u.ID, Step: u.Step}
-		})
+		if u := w.inProgress(a.name()); u != nil {
+			w.submit(w.forces(a.name(), u))
+		}
 	}},
-	{"stop", 3, func(w *world, a action) { w.teardown(a, model.TeardownStop) }},
-	{"delete", 3, func(w *world, a action) { w.teardown(a, model.TeardownDelete) }},
+	{"stop", 3, func(w *world, a action) { w.submit(w.stops(a.name())) }},
+	{"delete", 3, func(w *world, a action) { w.submit(w.deletes(a.name())) }},
+	{"keep a secret", 3, func(w *world, a action) { w.submit(w.keeps(a.B)) }},
+	{"look at everything", 1, func(w *world, a action) { w.submit(w.looks(a.name())) }},
+	{"drain a host", 2, func(w *world, a action) { w.submit(w.drains(w.pick(a).name)) }},
+	{"cordon or uncordon", 3, func(w *world, a action) { w.submit(w.cordons(w.pick(a).name, a.B%2 == 0)) }},
+	{"forget a host", 2, (*world).forget},
+	{"add a host", 3, func(w *world, a action) { w.submit(w.adds(w.pick(a).name)) }},
 	{"crash the coordinator", 4, func(w *world, _ action) {
 		if c := w.leader(); c != nil && !c.dead {
 			w.say("the coordinator crashes")
@@ -126,7 +130,6 @@ var kinds = []kind{
 		}
 		w.say("%d%% of the calls are lost, latencies are %d times as long", w.lossy, 1+w.slow)
 	}},
-	{"cordon or uncordon", 1, func(w *world, a action) { w.pick(a).cordoned = !w.pick(a).cordoned }},
 }
 
 // words says what an action is.
@@ -141,38 +144,77 @@ func (w *world) aim(a action, at string) {
 	}
 }
 
+// sizes are the repositories.
+var sizes = [...]string{"zero", "one", "one", "two", "eight", "eight", "secret"}
+
 func (w *world) deploy(a action) {
-	w.serial++
-	k := a.key()
-	repo := [...]string{"zero", "one", "one", "two", "eight", "eight"}[int(a.B)%6]
-	w.submit(request{
-		id: fmt.Sprintf("q%d", w.serial), create: true, key: k,
-		spec: model.ContainerSpec{Repository: repo, Tag: "v1", Domain: k.Name + ".example"},
-	}, false)
+	size := sizes[int(a.B)%len(sizes)]
+	spec := &cv1.ContainerSpec{Repository: repository(size), Tag: "v1", Domain: domain(a.name())}
+	if size == "secret" {
+		spec.Secrets = []string{"API_KEY"}
+	}
+	w.submit(w.creates(a.name(), spec))
 }
 
+// update asks for another tag. Some tags need other GPUs than the rest.
 func (w *world) update(a action) {
 	s := w.view.containers[a.key().String()]
 	if s == nil || s.container == nil {
 		w.deploy(a)
 		return
 	}
-	w.serial++
-	spec := s.container.Spec
-	spec.Tag = fmt.Sprintf("v%d", 1+int(a.B)%5)
+	tag := fmt.Sprintf("v%d", 1+int(a.B)%5)
 	if a.B%16 == 15 {
-		spec.Repository = [...]string{"zero", "one", "two", "eight"}[int(a.A)/3%4]
+		tag = [...]string{"zero", "one", "two", "eight"}[int(a.A)/3%4]
 	}
-	w.submit(request{id: fmt.Sprintf("q%d", w.serial), key: a.key(), spec: spec, options: model.UpdateOptions{
-		Hold: a.A&4 != 0 && a.A&8 != 0, AllowDowntime: a.A&16 != 0, RestoreOnFailure: a.A&32 != 0,
-		Strategy: [...]model.Strategy{"", "", model.BlueGreen, model.Replace}[a.A>>6],
-	}}, false)
+	w.submit(w.updates(a.name(), tag, w.options(a), a.B%4 == 1))
 }
 
-func (w *world) teardown(a action, kind model.TeardownKind) {
-	w.event(fmt.Sprintf("%s %s", kind, a.key().Name), a.key(), func(*records.Loaded) (engine.Event, error) {
-		return engine.Stop{Kind: kind}, nil
-	})
+func (w *world) options(a action) *cv1.UpdateOptions {
+	return &cv1.UpdateOptions{
+		Hold: a.A&4 != 0 && a.A&8 != 0, AllowDowntime: a.A&16 != 0, RestoreOnFailure: a.A&32 != 0, Supersede: a.Pass&12 == 12,
+		Strategy: [...]cv1.Strategy{0, 0, cv1.Strategy_STRATEGY_BLUE_GREEN, cv1.Strategy_STRATEGY_REPLACE}[a.A>>6],
+	}
+}
+
+// inProgress is the update of a container that is committed as being in progress.
+func (w *world) inProgress(name string) *model.Update {
+	s := w.view.containers[org+"/"+name]
+	if s == nil || s.container == nil {
+		return nil
+	}
+	return s.state(w.view).Update
+}
+
+// accept names the update that the user has seen.
+func (w *world) accept(a action) {
+	if u := w.inProgress(a.name()); u != nil {
+		w.submit(w.accepts(a.name(), u.ID))
+	}
+}
+
+// cancel names it too, or says "whatever is in progress".
+func (w *world) cancel(a action) {
+	if u := w.inProgress(a.name()); u != nil && a.B%2 == 0 {
+		w.submit(w.cancels(a.name(), u.ID))
+		return
+	}
+	w.submit(w.cancels(a.name(), ""))
+}
+
+// forget gives a host up: one that burnt down, one that is only cut off, or one
+// that an operator takes out of service.
+func (w *world) forget(a action) {
+	h := w.pick(a)
+	switch a.B % 4 {
+	case 0:
+		w.say("%s burns down", h.name)
+		h.burn()
+	case 1:
+		w.submit(w.forgets(h.name, false))
+		return
+	}
+	w.submit(w.forgets(h.name, true))
 }
 
 func (w *world) sicken(a action) {

@@ -2,20 +2,25 @@ package sim
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/casemate-dev/casemate/internal/coordinator/api"
 	"github.com/casemate-dev/casemate/internal/coordinator/engine"
 	realfleet "github.com/casemate-dev/casemate/internal/coordinator/fleet"
 	"github.com/casemate-dev/casemate/internal/coordinator/gateways"
-	"github.com/casemate-dev/casemate/internal/coordinator/model"
 	"github.com/casemate-dev/casemate/internal/coordinator/planner"
 	"github.com/casemate-dev/casemate/internal/coordinator/reaper"
 	"github.com/casemate-dev/casemate/internal/coordinator/records"
 	"github.com/casemate-dev/casemate/internal/coordinator/runner"
+	"github.com/casemate-dev/casemate/internal/coordinator/vault"
+	"github.com/casemate-dev/casemate/internal/store"
 )
 
 // coordinator is one life of the coordinator's process.
@@ -28,6 +33,7 @@ type coordinator struct {
 	fleet   *fleet
 	tracker *gateways.Tracker
 	planner *planner.Planner
+	conn    *conn
 	epoch   int64
 	dead    bool
 	reaped  chan struct{}
@@ -148,8 +154,9 @@ func (w *world) startCoordinator() bool {
 	w.downUntil = time.Time{}
 	w.say("coordinator of epoch %d starts", c.epoch)
 	for _, host := range w.hosts {
-		s := c.fleet.sessions[host.name]
-		w.later(w.between("reconnect "+host.name, 10*time.Millisecond, 2*time.Second), s.connect)
+		if s := c.fleet.sessions[host.name]; s != nil {
+			w.later(w.between("reconnect "+host.name, 10*time.Millisecond, 2*time.Second), s.connect)
+		}
 	}
 	for _, g := range w.gates {
 		g.lost()
@@ -157,6 +164,9 @@ func (w *world) startCoordinator() bool {
 	w.reconnectGateways()
 	w.mu.Unlock()
 	work, err := c.run.Start(c.ctx)
+	if err == nil {
+		err = c.run.LostBefore(work, c.fleet.Names())
+	}
 	if err != nil {
 		w.mu.Lock()
 		c.die()
@@ -174,8 +184,12 @@ func (c *coordinator) build(h *handle) bool {
 		return false
 	}
 	c.epoch = c.rec.Epoch
+	hosts, _, err := records.List(c.ctx, c.rec, records.Hosts, records.HostPrefix, store.ListOptions{})
+	if err != nil {
+		return false
+	}
 	w.mu.Lock()
-	c.fleet = newFleet(w, c.rec.ClusterID, c.epoch)
+	c.fleet = newFleet(w, c.rec.ClusterID, c.epoch, hosts)
 	var known []string
 	for _, g := range w.gates {
 		known = append(known, g.name)
@@ -184,7 +198,7 @@ func (c *coordinator) build(h *handle) bool {
 	c.tracker = gateways.New(time.Now, known)
 	c.planner = planner.New(c.rec, releases{}, c.fleet, w.now)
 	c.run, err = runner.New(runner.Config{
-		Log: slog.New(slog.DiscardHandler), Records: c.rec, Engine: engine.Engine{Limits: limits()},
+		Log: slog.New(slog.DiscardHandler), Records: c.rec, Engine: engine.Engine{Limits: limits(), Restored: c.rec.Restored},
 		Agents: c.fleet, Gateways: doomedGateways{c.tracker, c}, Attestor: c.fleet, DNS: c.fleet, Replanner: c.planner,
 		Permanent: realfleet.Permanent, Now: w.now,
 		Backoff: func() backoff.BackOff { return &steady{100 * time.Millisecond} },
@@ -193,7 +207,32 @@ func (c *coordinator) build(h *handle) bool {
 		panic(err)
 	}
 	c.fleet.sink = c.run.Observed
+	services, err := api.New(c.ctx, api.Config{
+		Log: slog.New(slog.DiscardHandler), Records: c.rec, Runner: c.run, Planner: c.planner, Fleet: c.fleet,
+		Gateways: c.tracker, Vault: secrets(), BaseDomain: "example", HoldTimeout: time.Minute, Now: w.now, NewUID: w.newUID,
+	})
+	if err != nil {
+		panic(err)
+	}
+	c.conn = newConn(c.ctx, services)
 	return c.run.Promises(c.ctx) == nil
+}
+
+// secrets is one vault for all: the key is the installation's, not the process's.
+var secrets = sync.OnceValue(func() *vault.Vault {
+	v, err := vault.New([]byte(strings.Repeat("k", vault.KeySize)))
+	if err != nil {
+		panic(err)
+	}
+	return v
+})
+
+// newUID makes the uid of a container.
+func (w *world) newUID() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.uids++
+	return fmt.Sprintf("c%d", w.uids)
 }
 
 func (c *coordinator) reap(work context.Context) {
@@ -269,5 +308,3 @@ func (s *seen) state(v *view) engine.State {
 	}
 	return st
 }
-
-var _ = model.Running

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	cv1 "github.com/casemate-dev/casemate/gen/casemate/coordinator/v1"
 	"github.com/casemate-dev/casemate/internal/coordinator/engine"
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
 	"github.com/casemate-dev/casemate/internal/store/memory"
@@ -18,7 +19,7 @@ import (
 type story struct {
 	name    string
 	repo    string
-	options model.UpdateOptions
+	options *cv1.UpdateOptions
 	// destiny is what becomes of the candidate.
 	destiny fate
 	// at lets a person do something once the update is in a step.
@@ -32,11 +33,7 @@ type story struct {
 	mute bool
 }
 
-func cancelIt(w *world) {
-	w.onUpdate("cancel api", (action{}).key(), func(u *model.Update) engine.Event {
-		return engine.Cancel{ID: u.ID, Reason: "CANCELLED", Text: "cancelled by a person"}
-	})
-}
+func cancelIt(w *world) { w.submit(w.cancels("api", "")) }
 
 // cancelCutOff cancels while the host is out of reach for a moment: when it is
 // back, it tells all it has before it hears that it is to stop anything.
@@ -53,29 +50,27 @@ func cancelCutOff(w *world) {
 	})
 }
 
-func acceptIt(w *world) {
-	w.onUpdate("accept api", (action{}).key(), func(u *model.Update) engine.Event { return engine.Accept{ID: u.ID} })
-}
+func acceptIt(w *world) { w.submit(w.accepts("api", "api-u2")) }
 
-func teardownIt(kind model.TeardownKind) func(w *world) {
-	return func(w *world) { w.teardown(action{}, kind) }
-}
+func stopIt(w *world) { w.submit(w.stops("api")) }
+
+func deleteIt(w *world) { w.submit(w.deletes("api")) }
 
 var stories = []story{
 	{name: "blue-green", repo: "one"},
-	{name: "blue-green, held and accepted", repo: "one", options: model.UpdateOptions{Hold: true}, at: model.StepHold, does: acceptIt},
+	{name: "blue-green, held and accepted", repo: "one", options: &cv1.UpdateOptions{Hold: true}, at: model.StepHold, does: acceptIt},
 	{name: "blue-green that fails", repo: "one", destiny: diesBooting},
 	{name: "blue-green that is cancelled", repo: "one", at: model.StepHealth, does: cancelIt},
 	{name: "blue-green that somebody wants to cancel after the switch", repo: "one", at: model.StepSwitch, does: cancelIt, mute: true},
 	{name: "replace", repo: "eight"},
 	{name: "replace that fails", repo: "eight", destiny: wrongEvidence},
-	{name: "replace that fails and is restored", repo: "eight", options: model.UpdateOptions{RestoreOnFailure: true}, destiny: diesBooting},
+	{name: "replace that fails and is restored", repo: "eight", options: &cv1.UpdateOptions{RestoreOnFailure: true}, destiny: diesBooting},
 	{name: "replace that is cancelled", repo: "eight", at: model.StepStopOld, does: cancelIt},
 	{name: "replace that is cancelled, and stops slowly", repo: "eight", at: model.StepHealth, does: cancelIt, slow: true},
 	{name: "replace that is cancelled while the route is held", repo: "eight", at: model.StepHoldRoute, does: cancelIt, mute: true},
 	{name: "cancelled while the order to boot is on its way", repo: "one", at: model.StepBoot, does: cancelCutOff, late: true},
-	{name: "stop in the middle", repo: "one", at: model.StepAttest, does: teardownIt(model.TeardownStop)},
-	{name: "delete in the middle", repo: "eight", at: model.StepBoot, does: teardownIt(model.TeardownDelete)},
+	{name: "stop in the middle", repo: "one", at: model.StepAttest, does: stopIt},
+	{name: "delete in the middle", repo: "eight", at: model.StepBoot, does: deleteIt},
 }
 
 // crossings are what happens besides, while the coordinator is down.
@@ -109,7 +104,7 @@ func tell(t *testing.T, s story, at string, crossing int, verbose bool) (points 
 		if s.slow {
 			w.slowStop = func(id string) bool { return strings.Contains(id, "-r2-") }
 		}
-		w.startCoordinator()
+		w.found()
 		w.pass(10 * time.Second)
 		w.begin(s, at)
 		crashed = w.follow(s, crossing)
@@ -123,13 +118,10 @@ func tell(t *testing.T, s story, at string, crossing int, verbose bool) (points 
 
 // begin deploys version 1, and starts the update.
 func (w *world) begin(s story, at string) {
-	spec := model.ContainerSpec{Repository: s.repo, Tag: "v1", Domain: "api.example"}
-	key := (action{}).key()
 	w.mu.Lock()
-	w.submit(request{id: "q1", create: true, key: key, spec: spec}, false)
+	w.submit(w.creates("api", &cv1.ContainerSpec{Repository: repository(s.repo), Tag: "v1", Domain: domain("api")}))
 	w.mu.Unlock()
 	w.pass(4 * time.Minute)
-	spec.Tag = "v2"
 	w.mu.Lock()
 	w.points, w.crashAt = nil, at
 	w.late = s.late
@@ -139,7 +131,7 @@ func (w *world) begin(s story, at string) {
 			g.lost()
 		}
 	}
-	w.submit(request{id: "q2", key: key, spec: spec, options: s.options}, false)
+	w.submit(w.updates("api", "v2", s.options, false))
 	w.mu.Unlock()
 }
 

@@ -139,11 +139,15 @@ type view struct {
 	containers   map[string]*seen
 	routes       map[string]model.Route
 	reservations map[string]model.Reservation
+	hosts        map[string]model.Host
 	revision     int64
 }
 
 func newView() *view {
-	return &view{containers: map[string]*seen{}, routes: map[string]model.Route{}, reservations: map[string]model.Reservation{}}
+	return &view{
+		containers: map[string]*seen{}, routes: map[string]model.Route{},
+		reservations: map[string]model.Reservation{}, hosts: map[string]model.Host{},
+	}
 }
 
 // of returns the container of a key's rest, org/name/….
@@ -255,6 +259,8 @@ func (w *world) take(op store.Op, touched map[*seen]change, routes *[]model.Rout
 	case records.RequestPrefix:
 		r := decode[model.Request](op)
 		w.requestSeen(rest, r)
+	case records.HostPrefix:
+		w.hostSeen(rest, op)
 	case records.EventPrefix:
 		if w.verbose && !del {
 			e := decode[model.Event](op)
@@ -268,6 +274,21 @@ func (w *world) take(op store.Op, touched map[*seen]change, routes *[]model.Rout
 			}
 			v.epoch = epoch
 		}
+	}
+}
+
+// hostSeen notes that a host is added, changed, or forgotten: then nobody answers
+// for what runs on it, dead or alive.
+func (w *world) hostSeen(name string, op store.Op) {
+	if op.Kind != store.OpDelete {
+		w.view.hosts[name] = decode[model.Host](op)
+		return
+	}
+	delete(w.view.hosts, name)
+	h := w.host(name)
+	h.forgotten = true
+	for _, e := range h.enclaves {
+		e.lied = true
 	}
 }
 

@@ -3,16 +3,21 @@ package sim
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"slices"
 	"sort"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
 	"github.com/casemate-dev/casemate/internal/coordinator/engine"
+	realfleet "github.com/casemate-dev/casemate/internal/coordinator/fleet"
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
 	"github.com/casemate-dev/casemate/internal/coordinator/plan"
+	"github.com/casemate-dev/casemate/internal/coordinator/records"
 	"github.com/casemate-dev/casemate/internal/rpc"
 )
 
@@ -29,12 +34,16 @@ type fleet struct {
 	sessions map[string]*session
 	promised map[string]map[string]model.Reservation
 	closed   bool
+	// version counts what has become known of hosts; changed is closed with it.
+	version int64
+	changed chan struct{}
 }
 
 // session is what one coordinator knows of one host.
 type session struct {
-	fleet *fleet
-	host  *host
+	fleet  *fleet
+	host   *host
+	record model.Host
 	// conn counts connections: what was sent over an older one does not arrive.
 	conn         int
 	connected    bool
@@ -44,6 +53,9 @@ type session struct {
 	changed      chan struct{}
 	lastEnclaves time.Time
 	lastFacts    time.Time
+	version      int64
+	// removed: the host was forgotten.
+	removed bool
 }
 
 // facts are what a host says of its room.
@@ -53,23 +65,112 @@ type facts struct {
 	offers  []int
 }
 
-func newFleet(w *world, id string, epoch int64) *fleet {
-	f := &fleet{w: w, cluster: id, epoch: epoch, sessions: map[string]*session{}, promised: map[string]map[string]model.Reservation{}}
-	for _, h := range w.hosts {
-		f.sessions[h.name] = &session{fleet: f, host: h, known: map[string]*enclave{}, changed: make(chan struct{})}
+func newFleet(w *world, id string, epoch int64, hosts []records.Item[model.Host]) *fleet {
+	f := &fleet{
+		w: w, cluster: id, epoch: epoch, sessions: map[string]*session{},
+		promised: map[string]map[string]model.Reservation{}, changed: make(chan struct{}),
+	}
+	for _, h := range hosts {
+		f.add(h.Value)
 	}
 	return f
 }
 
+func (f *fleet) add(h model.Host) *session {
+	s := &session{fleet: f, host: f.w.host(h.Name), record: h, known: map[string]*enclave{}, changed: make(chan struct{})}
+	f.sessions[h.Name] = s
+	return s
+}
+
+// Add follows a host from now on, as the real fleet does.
+func (f *fleet) Add(h model.Host) error {
+	f.w.mu.Lock()
+	defer f.w.mu.Unlock()
+	if s := f.sessions[h.Name]; s != nil {
+		s.record = h
+		s.wake()
+		return nil
+	}
+	s := f.add(h)
+	f.w.later(f.w.between("reconnect "+h.Name, 10*time.Millisecond, 2*time.Second), s.connect)
+	return nil
+}
+
+// Remove forgets a host.
+func (f *fleet) Remove(name string) error {
+	f.w.mu.Lock()
+	defer f.w.mu.Unlock()
+	if s := f.sessions[name]; s != nil {
+		delete(f.sessions, name)
+		s.end()
+		s.removed = true
+	}
+	return nil
+}
+
+// wake tells whoever waits for news of the host.
 func (s *session) wake() {
 	close(s.changed)
 	s.changed = make(chan struct{})
+	f := s.fleet
+	f.version++
+	s.version = f.version
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+// Changed is for watches of hosts.
+func (f *fleet) Changed() (int64, <-chan struct{}) {
+	f.w.mu.Lock()
+	defer f.w.mu.Unlock()
+	return f.version, f.changed
+}
+
+// View is what is known of a host.
+func (f *fleet) View(name string) (realfleet.View, error) {
+	f.w.mu.Lock()
+	defer f.w.mu.Unlock()
+	s := f.sessions[name]
+	if s == nil {
+		return realfleet.View{}, fmt.Errorf("host %s: %w", name, realfleet.ErrUnknownHost)
+	}
+	v := realfleet.View{Record: s.record, Status: realfleet.Unreachable, Plan: f.place(s), Version: s.version}
+	if s.synced && s.told {
+		v.Status = realfleet.Ready
+	}
+	v.Enclaves = slices.Sorted(maps.Keys(s.known))
+	return v, nil
+}
+
+// InUse are the enclaves that exist or are promised on a host.
+func (f *fleet) InUse(name string) []string {
+	f.w.mu.Lock()
+	defer f.w.mu.Unlock()
+	s := f.sessions[name]
+	if s == nil {
+		return nil
+	}
+	used := maps.Clone(f.promised[name])
+	if used == nil {
+		used = map[string]model.Reservation{}
+	}
+	for id, e := range s.known {
+		if !e.observation(name).Gone() {
+			used[id] = model.Reservation{}
+		}
+	}
+	return slices.Sorted(maps.Keys(used))
+}
+
+// Console has nothing to show: enclaves here write none.
+func (f *fleet) Console(context.Context, string, string, bool, int32) (grpc.ServerStreamingClient[agentv1.StreamConsoleResponse], error) {
+	return nil, rpc.Error(codes.Unavailable, "NO_CONSOLE", "there is no console in a simulation")
 }
 
 // connect begins the watches of a host, if it can be reached.
 func (s *session) connect() {
 	w, h := s.fleet.w, s.host
-	if s.connected || s.fleet.closed || !h.reachable() || h.admit(s.fleet.cluster, s.fleet.epoch) != nil {
+	if s.connected || s.fleet.closed || s.removed || !h.reachable() || h.admit(s.fleet.cluster, s.fleet.epoch) != nil {
 		return
 	}
 	s.connected, s.conn = true, s.conn+1
@@ -217,8 +318,9 @@ func (h *host) lost() {
 // reconnect lets every coordinator find the host again after a while.
 func (w *world) reconnect(h *host) {
 	for _, c := range w.coords {
-		s := c.fleet.sessions[h.name]
-		w.later(w.between("reconnect "+h.name, 10*time.Millisecond, 5*time.Second), s.connect)
+		if s := c.fleet.sessions[h.name]; s != nil {
+			w.later(w.between("reconnect "+h.name, 10*time.Millisecond, 5*time.Second), s.connect)
+		}
 	}
 }
 
@@ -226,11 +328,17 @@ func (w *world) reconnect(h *host) {
 func (f *fleet) close() {
 	f.closed = true
 	for _, h := range f.w.hosts {
-		s := f.sessions[h.name]
-		s.connected, s.synced, s.told = false, false, false
-		h.followers = slices.DeleteFunc(h.followers, func(o *session) bool { return o == s })
-		s.wake()
+		if s := f.sessions[h.name]; s != nil {
+			s.end()
+		}
 	}
+}
+
+// end ends a session.
+func (s *session) end() {
+	s.connected, s.synced, s.told = false, false, false
+	s.host.followers = slices.DeleteFunc(s.host.followers, func(o *session) bool { return o == s })
+	s.wake()
 }
 
 var errLost = errors.New("no answer")
@@ -242,6 +350,10 @@ func (f *fleet) call(ctx context.Context, what, name, id string, apply func(h *h
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	w.mu.Lock()
+	if f.sessions[name] == nil {
+		w.mu.Unlock()
+		return fmt.Errorf("host %s: %w", name, realfleet.ErrUnknownHost)
+	}
 	w.doom(f, "call "+what)
 	there, back := w.latency(what+id), w.latency(what+id)
 	mishap := -1
@@ -359,6 +471,9 @@ func (f *fleet) AwaitFree(ctx context.Context, name, id string, after []string, 
 	f.w.doom(f, "call awaitfree")
 	s := f.sessions[name]
 	f.w.mu.Unlock()
+	if s == nil {
+		return fmt.Errorf("host %s: %w", name, realfleet.ErrUnknownHost)
+	}
 	for {
 		f.w.mu.Lock()
 		changed := s.changed
@@ -409,23 +524,28 @@ func (f *fleet) Plan() plan.Hosts {
 	defer f.w.mu.Unlock()
 	out := make([]plan.Host, 0, len(f.w.hosts))
 	for _, h := range f.w.hosts {
-		s := f.sessions[h.name]
-		p := plan.Host{Name: h.name, Counts: []int{0, 1, 2, 4, 8}}
-		switch {
-		case !s.synced || !s.told:
-			p.Down = "unreachable"
-		case h.cordoned:
-			p.Down = "cordoned"
+		if s := f.sessions[h.name]; s != nil {
+			out = append(out, f.place(s))
 		}
-		p.Free = s.facts.free.Minus(f.unclaimed(s))
-		for _, n := range s.facts.offers {
-			if n <= p.Free.GPUs || n == 0 {
-				p.Offers = append(p.Offers, n)
-			}
-		}
-		out = append(out, p)
 	}
 	return plan.Hosts{out}
+}
+
+func (f *fleet) place(s *session) plan.Host {
+	p := plan.Host{Name: s.host.name, Counts: []int{0, 1, 2, 4, 8}}
+	switch {
+	case !s.synced || !s.told:
+		p.Down = "unreachable"
+	case s.record.Cordoned:
+		p.Down = "cordoned"
+	}
+	p.Free = s.facts.free.Minus(f.unclaimed(s))
+	for _, n := range s.facts.offers {
+		if n <= p.Free.GPUs || n == 0 {
+			p.Offers = append(p.Offers, n)
+		}
+	}
+	return p
 }
 
 func (f *fleet) unclaimed(s *session) model.Room {
@@ -452,17 +572,18 @@ func beyondOf(r model.Reservation, all map[string]model.Reservation) model.Room 
 
 // Names, Enclaves and GivenUp are for the reaper.
 func (f *fleet) Names() []string {
-	var out []string
-	for _, h := range f.w.hosts {
-		out = append(out, h.name)
-	}
-	return out
+	f.w.mu.Lock()
+	defer f.w.mu.Unlock()
+	return slices.Sorted(maps.Keys(f.sessions))
 }
 
 func (f *fleet) Enclaves(name string) ([]*agentv1.Enclave, bool) {
 	f.w.mu.Lock()
 	defer f.w.mu.Unlock()
 	s := f.sessions[name]
+	if s == nil {
+		return nil, false
+	}
 	var out []*agentv1.Enclave
 	for id, e := range s.known {
 		if e.cluster == f.cluster {

@@ -20,10 +20,12 @@ const (
 // host is a machine and its agent. Enclaves live on when the agent dies; claims
 // are kept on its disk.
 type host struct {
-	w            *world
-	name         string
-	up, linked   bool
-	cordoned     bool
+	w          *world
+	name       string
+	up, linked bool
+	// forgotten: an operator has given the host up at some time; what it runs from
+	// before is nobody's until the host is added again.
+	forgotten    bool
 	epoch        int64
 	gpus         [gpusPerHost]card
 	cpus         int
@@ -335,6 +337,13 @@ func (h *host) reboot() {
 		}
 		h.release(e)
 	}
+}
+
+// burn is the end of the machine and of all that its disk held; another one takes
+// its name.
+func (h *host) burn() {
+	h.reboot()
+	h.enclaves, h.epoch = map[string]*enclave{}, 0
 }
 
 // confess makes a lying agent tell the truth.

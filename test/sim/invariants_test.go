@@ -199,7 +199,7 @@ func (w *world) restAfterProof(s *seen, was change) {
 	}
 	for _, h := range w.hosts {
 		for id, e := range h.enclaves {
-			if e.key != s.key || !e.asked || e.ended() || e.lied {
+			if e.key != s.key || !e.asked || e.ended() || e.lied || h.forgotten {
 				continue
 			}
 			if s.container.Active != nil && s.container.Active.ID == id || leftover(s.container, id) || h.liar {
@@ -231,7 +231,7 @@ func (w *world) checkCreate(h *host, id string, k model.ContainerKey) {
 	u := s.state(w.view).Update
 	if u == nil || u.New.ID != id {
 		// A late or second message. What was proved to be stopped stays stopped.
-		if !leftover(s.container, id) && !w.refused[id] {
+		if !leftover(s.container, id) && !w.refused[id] && !h.forgotten {
 			w.violate("R2", "%s boots, which %s has no more use for", id, s.key)
 		}
 		return
@@ -298,7 +298,7 @@ func (w *world) tornDownAfterProof(s *seen, was change) {
 	}
 	for _, h := range w.hosts {
 		for id, e := range h.enclaves {
-			if e.key == s.key && e.asked && !e.ended() && !e.lied && !leftover(s.container, id) {
+			if e.key == s.key && e.asked && !e.ended() && !e.lied && !h.forgotten && !leftover(s.container, id) {
 				if w.everOf(s, id) {
 					w.violate("R10", "%s is %s, and %s is %s on %s", s.key, s.container.Status, id, e.state, h.name)
 				}

@@ -2,18 +2,19 @@ package sim
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/anishathalye/porcupine"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
-	"github.com/casemate-dev/casemate/internal/coordinator/engine"
-	"github.com/casemate-dev/casemate/internal/coordinator/model"
-	"github.com/casemate-dev/casemate/internal/coordinator/records"
+	cv1 "github.com/casemate-dev/casemate/gen/casemate/coordinator/v1"
+	"github.com/casemate-dev/casemate/internal/rpc"
 	"github.com/casemate-dev/casemate/internal/store/memory"
 )
 
@@ -22,6 +23,8 @@ type op struct {
 	what string
 	// update is the update that an accept, a cancel or a supersede is about.
 	update int64
+	// superseding: what was in progress was to make room.
+	superseding bool
 }
 
 type ret struct {
@@ -47,6 +50,9 @@ func (c container) step(o op, r ret) []container {
 	for _, s := range c.futures() {
 		if next, ok := s.answer(o, r); ok {
 			out = append(out, next)
+		}
+		if o.what == "may cancel" {
+			out = append(out, s)
 		}
 	}
 	return out
@@ -83,11 +89,13 @@ func (c container) answer(o op, r ret) (container, bool) {
 			return c, !about || c.fate == "accepted" || c.fate == ""
 		}
 		return container{c.update, "cancelled"}, about && c.fate != "accepted"
+	case "may cancel":
+		return container{c.update, "cancelled"}, !ended && c.fate != "accepted"
 	default:
 		switch r.outcome {
-		case string(model.UpdateCancelled):
+		case cv1.UpdateStatus_UPDATE_STATUS_CANCELLED.String():
 			return c, r.update == c.update && c.fate == "cancelled and ended"
-		case string(model.Succeeded), string(model.UpdateFailed):
+		case cv1.UpdateStatus_UPDATE_STATUS_SUCCEEDED.String(), cv1.UpdateStatus_UPDATE_STATUS_FAILED.String():
 			return c, r.update == c.update && c.fate == "ended"
 		}
 		return c, r.update == c.update && !ended
@@ -118,7 +126,11 @@ func TestRequestsAreLinearizable(t *testing.T) {
 		history := concurrently(t, seed)
 		for _, o := range history {
 			r := o.Output.(ret)
-			total[fmt.Sprintf("%s ok=%v", o.Input.(op).what, r.ok)]++
+			what := o.Input.(op).what
+			if o.Input.(op).superseding {
+				what = "supersede"
+			}
+			total[fmt.Sprintf("%s ok=%v", what, r.ok)]++
 		}
 		if res, _ := porcupine.CheckOperationsVerbose(oneContainer, history, 20*time.Second); res != porcupine.Ok {
 			for _, o := range history {
@@ -127,7 +139,7 @@ func TestRequestsAreLinearizable(t *testing.T) {
 			t.Fatalf("seed %d: no order explains these answers (%v)", seed, res)
 		}
 	}
-	for _, want := range []string{"start ok=true", "start ok=false", "accept ok=true", "accept ok=false", "cancel ok=true", "cancel ok=false"} {
+	for _, want := range []string{"start ok=true", "start ok=false", "supersede ok=true", "accept ok=true", "accept ok=false", "cancel ok=true", "cancel ok=false"} {
 		if total[want] == 0 {
 			t.Errorf("no history had a %s: %v", want, total)
 		}
@@ -141,18 +153,18 @@ func concurrently(t *testing.T, seed uint64) []porcupine.Operation {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(plot{seed: 3}, memory.New(memory.Config{}))
 		w.tame = true
-		w.startCoordinator()
+		w.found()
 		w.pass(10 * time.Second)
 		w.mu.Lock()
-		w.submit(request{id: "q0", create: true, key: (action{}).key(), spec: model.ContainerSpec{Repository: "one", Tag: "v1", Domain: "api.example"}}, false)
+		w.submit(w.creates("api", &cv1.ContainerSpec{Repository: repository("one"), Tag: "v1", Domain: domain("api")}))
 		w.mu.Unlock()
 		w.pass(5 * time.Minute)
-		results := make(chan porcupine.Operation, 256)
-		for user := range 4 {
-			go w.user(user, rand.New(rand.NewPCG(seed, uint64(user))), results)
+		results := make(chan []porcupine.Operation, users)
+		for user := range users {
+			go func() { results <- w.user(user, rand.New(rand.NewPCG(seed, uint64(user)))) }()
 		}
-		for range 4 * opsPerUser {
-			history = append(history, <-results)
+		for range users {
+			history = append(history, <-results...)
 		}
 		w.end()
 		if w.violation != nil {
@@ -162,73 +174,63 @@ func concurrently(t *testing.T, seed uint64) []porcupine.Operation {
 	return history
 }
 
-const opsPerUser = 12
+const users, opsPerUser = 4, 12
 
-// user makes requests one after the other.
-func (w *world) user(id int, rng *rand.Rand, results chan<- porcupine.Operation) {
-	c := w.coords[0]
-	tick := int64(0)
-	for i := range opsPerUser {
+// user makes requests one after the other. To supersede is two things in one: to
+// cancel what is in progress, if there is something, and to start. They are two
+// operations of two clients, as somebody may look in between.
+func (w *world) user(id int, rng *rand.Rand) []porcupine.Operation {
+	c := w.coords[0].conn
+	var out []porcupine.Operation
+	for range opsPerUser {
 		time.Sleep(time.Duration(rng.Int64N(int64(40 * time.Second))))
-		o := op{what: [...]string{"start", "start", "accept", "accept", "cancel", "get"}[rng.IntN(6)]}
-		call := time.Since(w.began).Nanoseconds()*10 + tick
-		r := w.request(c, &o, fmt.Sprintf("u%d-%d", id, i))
-		results <- porcupine.Operation{ClientId: id, Input: o, Call: call, Output: r, Return: time.Since(w.began).Nanoseconds()*10 + 9}
+		o := op{what: [...]string{"start", "start", "supersede", "accept", "accept", "cancel", "get"}[rng.IntN(7)]}
+		call := time.Since(w.began).Nanoseconds() * 10
+		r := w.request(c, &o)
+		end := time.Since(w.began).Nanoseconds()*10 + 9
+		if o.what == "supersede" {
+			out = append(out, porcupine.Operation{ClientId: users + id, Input: op{what: "may cancel"}, Call: call, Output: ret{}, Return: end})
+			o.what, o.superseding = "start", true
+		}
+		out = append(out, porcupine.Operation{ClientId: id, Input: o, Call: call, Output: r, Return: end})
 	}
+	return out
 }
 
 // request makes one, and says what came of it. An accept or cancel is about the
 // update that is found first, which may be another one by the time it is decided.
-func (w *world) request(c *coordinator, o *op, id string) ret {
-	ctx, key := context.Background(), (action{}).key()
-	item, err := records.Get(ctx, c.rec, records.Containers, records.ContainerKey(key))
+func (w *world) request(c *conn, o *op) ret {
+	ctx, api := context.Background(), cv1.NewUpdateServiceClient(c)
+	found, err := api.GetUpdate(ctx, &cv1.GetUpdateRequest{Org: org, Container: "api"})
 	if err != nil {
 		panic(err)
 	}
-	last := item.Value.LastUpdate
-	number := item.Value.Updates
-	o.update = number
-	do := func(ev engine.Event) bool {
-		_, err := c.run.Do(ctx, key, func(context.Context, *records.Loaded) (engine.Event, records.Extra, error) {
-			return ev, records.Extra{}, nil
-		})
-		return err == nil
-	}
+	last := found.GetUpdate()
+	o.update = number(last)
 	switch o.what {
-	case "start":
-		spec := item.Value.Spec
-		spec.Tag = "v2"
-		r := request{id: id, key: key, spec: spec, options: model.UpdateOptions{Hold: true}}
-		err := r.start(ctx, c)
-		if err != nil {
-			var refused *engine.Refused
-			if !errors.As(err, &refused) {
-				panic(err)
-			}
-			return ret{}
-		}
-		req, err := records.Get(ctx, c.rec, records.Requests, records.RequestKey(key.Org, id))
-		if err != nil {
+	case "start", "supersede":
+		out, err := api.StartUpdate(ctx, &cv1.StartUpdateRequest{
+			Org: org, Container: "api", Spec: &cv1.ContainerSpec{Tag: "v2"}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"tag"}},
+			Options: &cv1.UpdateOptions{Hold: true, Supersede: o.what == "supersede"},
+		})
+		if err != nil && rpc.Reason(err) != "UPDATE_IN_PROGRESS" {
 			panic(err)
 		}
-		u, err := c.rec.Update(ctx, key, req.Value.Update)
-		if err != nil {
-			panic(err)
-		}
-		return ret{ok: true, update: u.Value.Number}
+		return ret{ok: err == nil, update: number(out.GetUpdate())}
 	case "accept":
-		return ret{ok: do(engine.Accept{ID: last})}
+		_, err := api.AcceptUpdate(ctx, &cv1.AcceptUpdateRequest{Org: org, Container: "api", Id: last.GetId()})
+		return ret{ok: err == nil}
 	case "cancel":
-		return ret{ok: do(engine.Cancel{ID: last, Reason: "CANCELLED", Text: "no"})}
+		_, err := api.CancelUpdate(ctx, &cv1.CancelUpdateRequest{Org: org, Container: "api", Id: last.GetId()})
+		return ret{ok: err == nil}
 	}
-	u, err := c.rec.Update(ctx, key, last)
-	if err != nil {
-		panic(err)
-	}
-	if !u.Value.Status.Ended() {
-		return ret{ok: true, update: number, outcome: "running"}
-	}
-	return ret{ok: true, update: number, outcome: string(u.Value.Status)}
+	return ret{ok: true, update: number(last), outcome: last.GetStatus().String()}
+}
+
+// number is that of an update's id.
+func number(u *cv1.Update) int64 {
+	n, _ := strconv.ParseInt(strings.TrimPrefix(u.GetId(), "api-u"), 10, 64)
+	return n
 }
 
 // TestTheModelsRefuseWhatCannotBe: an accept and a cancel of one update can't

@@ -112,7 +112,7 @@ func newWorld(p plot, s store.Store) *world {
 	w := &world{
 		seed: p.seed, verbose: p.verbose, began: time.Now(), disk: &disk{Store: s}, view: newView(),
 		counts: map[string]uint64{}, judged: map[string]bool{}, healthy: map[string]bool{},
-		forced: map[string]bool{}, refused: map[string]bool{}, requests: map[string]request{},
+		forced: map[string]bool{}, refused: map[string]bool{}, requests: map[string]promised{},
 	}
 	for i := range 1 + int(mix(p.seed)%3) {
 		w.hosts = append(w.hosts, newHost(w, fmt.Sprintf("h%d", i+1)))
@@ -121,8 +121,20 @@ func newWorld(p plot, s store.Store) *world {
 	return w
 }
 
-func (w *world) playAll(actions []action) {
+// found starts a coordinator, and tells it of the hosts and a secret.
+func (w *world) found() {
 	w.startCoordinator()
+	w.mu.Lock()
+	w.submit(w.keeps(0))
+	for _, h := range w.hosts {
+		w.submit(w.adds(h.name))
+	}
+	w.mu.Unlock()
+	synctest.Wait()
+}
+
+func (w *world) playAll(actions []action) {
+	w.found()
 	watch := w.watchFromHere()
 	w.pass(10 * time.Second)
 	for _, a := range actions {
@@ -170,7 +182,7 @@ func (w *world) settle() {
 	w.calm, w.lossy, w.slow, w.disk.full = true, 0, 0, false
 	for _, h := range w.hosts {
 		h.confess()
-		h.linked, h.cordoned = true, false
+		h.linked = true
 		if h.up {
 			w.reconnect(h)
 		}
@@ -187,10 +199,19 @@ func (w *world) settle() {
 	w.calmSince = calm
 	w.mu.Unlock()
 	why := ""
-	// Whoever is to start a coordinator does so.
+	// Whoever is to start a coordinator does so, and operators put the hosts back
+	// into service.
 	for range 3 {
 		w.pass(time.Minute)
 	}
+	w.mu.Lock()
+	for _, h := range w.hosts {
+		if _, known := w.view.hosts[h.name]; !known {
+			w.submit(w.adds(h.name))
+		}
+		w.submit(w.cordons(h.name, false))
+	}
+	w.mu.Unlock()
 	for time.Since(calm) < 10*time.Hour {
 		if w.pass(10 * time.Minute) {
 			return
@@ -213,6 +234,11 @@ func (w *world) restless() string {
 	defer w.mu.Unlock()
 	if len(w.coords) != 1 || w.coords[0].dead {
 		return fmt.Sprintf("%d coordinators run", len(w.coords))
+	}
+	for _, h := range w.hosts {
+		if r, known := w.view.hosts[h.name]; !known || r.Cordoned {
+			return fmt.Sprintf("%s is not in service: known %v, cordoned %v", h.name, known, r.Cordoned)
+		}
 	}
 	names := w.view.names()
 	sort.Strings(names)

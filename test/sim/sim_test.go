@@ -107,8 +107,13 @@ func TestReplay(t *testing.T) {
 	if os.Getenv("SIM_SEED") != "" {
 		p = generate(fresh(t))
 	}
-	p.sqlite = p.seed%50 == 49
-	if out := play(t, p); out.violation != nil {
+	p.sqlite, p.verbose = p.seed%50 == 49, true
+	out := play(t, p)
+	if out.violation != nil {
 		replay(t, p, out.violation)
+		return
+	}
+	if testing.Verbose() {
+		t.Log(strings.Join(out.trace, "\n"))
 	}
 }

@@ -7,198 +7,252 @@ import (
 	"strings"
 	"time"
 
-	"github.com/casemate-dev/casemate/internal/coordinator/engine"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	cv1 "github.com/casemate-dev/casemate/gen/casemate/coordinator/v1"
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
-	"github.com/casemate-dev/casemate/internal/coordinator/records"
+	"github.com/casemate-dev/casemate/internal/rpc"
 	"github.com/casemate-dev/casemate/internal/store"
-	"github.com/casemate-dev/casemate/pkg/release/git"
 )
 
-// releases are repositories named after the GPUs that their containers need.
-type releases struct{}
+const org = "acme"
 
-// Resolve answers for every tag.
-func (releases) Resolve(_ context.Context, req git.Request) (*git.Found, error) {
-	return &git.Found{
-		Repository: req.Repository, Tag: req.Tag, Commit: strings.Repeat("a", 39) + req.Tag[1:2],
-		ConfigName: "casemate.yml", Content: configs[req.Repository],
-	}, nil
-}
-
-var configs = map[string][]byte{}
-
-func init() {
-	for repo, gpus := range map[string]int{"zero": 0, "one": 1, "two": 2, "eight": 8} {
-		configs[repo] = fmt.Appendf(nil, `cvm-version: 0.14.12@sha256:%s
-cpus: %d
-memory: 16384
-gpus: %d
-containers:
-  - name: app
-    image: ghcr.io/acme/app:v1@sha256:%s
-shim:
-  upstream-port: 8000
-`, strings.Repeat("1", 64), 4+gpus*4, gpus, strings.Repeat("3", 64))
-	}
-}
-
-// request is something a user asks for that starts an update.
+// request is something a user asks for. It has a request id, so that it can be
+// made again: answer is what it led to, as far as that can be told.
 type request struct {
-	id      string
-	create  bool
-	key     model.ContainerKey
-	spec    model.ContainerSpec
-	options model.UpdateOptions
+	id, what string
+	make     func(ctx context.Context, c *conn) (answer string, err error)
+	// patience is how long the user waits.
+	patience time.Duration
+}
+
+// promised is what a request id has led to: once, and for good.
+type promised struct {
+	written bool
 	update  string
 }
 
-var (
-	errNothing = errors.New("nothing to do")
-	errDone    = errors.New("carried out before")
-)
+// patience is how long users wait for what takes no time of its own.
+const patience = 30 * time.Second
 
-// ask makes a user's request in the background; users give up after a while.
-func (w *world) ask(what string, f func(ctx context.Context, c *coordinator) error) {
+// newID is the request id of a new request; mu is held.
+func (w *world) newID() string {
+	w.serial++
+	return fmt.Sprintf("q%d", w.serial)
+}
+
+// submit makes a request in the background and remembers it, so that it can be
+// repeated. mu is held.
+func (w *world) submit(r request) {
+	if r.patience == 0 {
+		r.patience = patience
+	}
+	w.last = &r
 	c := w.leader()
 	if c == nil || c.dead {
-		w.say("user: %s: nobody answers", what)
+		w.say("user: %s: nobody answers", r.what)
 		return
 	}
 	w.stats.steps++
-	w.say("user: %s", what)
+	w.say("user: %s (%s)", r.what, r.id)
 	go func() {
-		ctx, cancel := context.WithTimeout(c.ctx, 30*time.Second)
+		ctx, cancel := context.WithTimeout(c.ctx, r.patience)
 		defer cancel()
-		if err := f(ctx, c); err != nil {
-			w.mu.Lock()
-			w.say("user: %s: %v", what, err)
-			w.mu.Unlock()
+		answer, err := r.make(ctx, c.conn)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if err != nil {
+			w.say("user: %s: %v", r.what, err)
+			w.answeredBadly(c.conn, r.what, err)
+			return
 		}
+		w.answered(r, answer)
 	}()
 }
 
-// start carries out a request as the API does: planned and committed while no
-// other plan is made, with the request's id in the same commit.
-func (r request) start(ctx context.Context, c *coordinator) error {
-	draft, err := c.planner.Draft(ctx, r.key, r.spec, true)
-	if err != nil {
-		return err
+// answered holds an answer against what the request id has led to: I9.
+func (w *world) answered(r request, answer string) {
+	if p := w.requests[r.id]; answer != "" && p.written && p.update != "" && p.update != answer {
+		w.violate("I9", "request %s (%s) led to %s and is answered with %s", r.id, r.what, p.update, answer)
 	}
-	decide := func(ctx context.Context, l *records.Loaded) (engine.Event, records.Extra, error) {
-		return r.decide(ctx, c, l, func(kind model.Kind) (engine.Start, *model.Revision, error) {
-			p, err := c.planner.Propose(draft, l.State, kind, r.options)
+}
+
+// answeredBadly: an error that a person gets names a reason, and nothing but a
+// broken disk is the server's own fault.
+func (w *world) answeredBadly(c *conn, what string, err error) {
+	if c.ctx.Err() != nil || errors.Is(err, errLost) {
+		return
+	}
+	if rpc.Reason(err) == "" {
+		w.violate("API", "%s is answered without a reason: %v", what, err)
+	}
+	if code := rpc.Code(err); (code == codes.Internal || code == codes.Unknown) && !strings.Contains(err.Error(), store.ErrIO.Error()) {
+		w.violate("API", "%s is answered %s: %v", what, code, err)
+	}
+}
+
+// requestSeen notes what a request id has led to as it is committed: I9.
+func (w *world) requestSeen(key string, r model.Request) {
+	id := key[strings.LastIndexByte(key, '/')+1:]
+	if p := w.requests[id]; p.written {
+		w.violate("I9", "request %s led to %q, and once more to %q", id, p.update, r.Update)
+	}
+	w.requests[id] = promised{true, r.Update}
+}
+
+// creates asks for a new container.
+func (w *world) creates(name string, spec *cv1.ContainerSpec) request {
+	id := w.newID()
+	return request{
+		id: id, what: fmt.Sprintf("deploy %s of %s at %s", name, spec.GetRepository(), spec.GetTag()),
+		make: func(ctx context.Context, c *conn) (string, error) {
+			out, err := cv1.NewContainerServiceClient(c).CreateContainer(ctx, &cv1.CreateContainerRequest{Org: org, Name: name, Spec: spec, RequestId: id})
+			return out.GetUpdate().GetId(), err
+		},
+	}
+}
+
+// copies asks for a new container like another one.
+func (w *world) copies(source, name string) request {
+	id := w.newID()
+	return request{
+		id: id, what: fmt.Sprintf("deploy %s like %s", name, source),
+		make: func(ctx context.Context, c *conn) (string, error) {
+			out, err := cv1.NewContainerServiceClient(c).CopyContainer(ctx, &cv1.CopyContainerRequest{
+				Org: org, Source: source, Name: name, RequestId: id,
+				Spec: &cv1.ContainerSpec{Domain: domain(name)}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"domain"}},
+			})
+			return out.GetUpdate().GetId(), err
+		},
+	}
+}
+
+func domain(name string) string { return name + ".example" }
+
+// updates asks for an update to a tag; a careful user looks at the plan first
+// and agrees to that one only.
+func (w *world) updates(name, tag string, o *cv1.UpdateOptions, careful bool) request {
+	id := w.newID()
+	r := request{id: id, what: fmt.Sprintf("update %s to %s%s", name, tag, optionWords(o))}
+	if o.GetSupersede() {
+		r.patience = 6 * time.Minute
+	}
+	mask := &fieldmaskpb.FieldMask{Paths: []string{"tag"}}
+	if tag == "" {
+		r.what, mask = fmt.Sprintf("redeploy %s%s", name, optionWords(o)), nil
+	}
+	etag := ""
+	r.make = func(ctx context.Context, c *conn) (string, error) {
+		users := cv1.NewUpdateServiceClient(c)
+		spec := &cv1.ContainerSpec{Tag: tag}
+		if careful && etag == "" {
+			p, err := users.PlanUpdate(ctx, &cv1.PlanUpdateRequest{Org: org, Container: name, Spec: spec, UpdateMask: mask, Options: o})
 			if err != nil {
-				return engine.Start{}, nil, err
+				return "", err
 			}
-			return p.Start, p.Revision, nil
-		})
-	}
-	return c.run.Planning(func() error {
-		if r.create {
-			now := c.w.now().UTC()
-			_, err = c.run.Create(ctx, &model.Container{
-				Org: r.key.Org, Name: r.key.Name, UID: r.uid(), Spec: r.spec, Status: model.Deploying, Created: now, Updated: now,
-			}, decide)
-			return err
+			etag = p.GetPlan().GetEtag()
 		}
-		_, err = c.run.Do(ctx, r.key, decide)
-		return err
-	})
+		out, err := users.StartUpdate(ctx, &cv1.StartUpdateRequest{
+			Org: org, Container: name, Spec: spec, UpdateMask: mask, Options: o, PlanEtag: etag, RequestId: id,
+		})
+		return out.GetUpdate().GetId(), err
+	}
+	return r
 }
 
-func (r request) uid() string { return strings.ReplaceAll(r.key.Name+r.id, "-", "") }
-
-func (r request) decide(ctx context.Context, c *coordinator, l *records.Loaded, propose func(model.Kind) (engine.Start, *model.Revision, error)) (engine.Event, records.Extra, error) {
-	var extra records.Extra
-	key := records.RequestKey(r.key.Org, r.id)
-	if _, err := records.Get(ctx, c.rec, records.Requests, key); err == nil {
-		return nil, extra, errDone
-	} else if !errors.Is(err, store.ErrNotFound) {
-		return nil, extra, err
-	}
-	if err := engine.Startable(l.State); err != nil {
-		return nil, extra, err
-	}
-	kind := model.KindUpdate
-	if r.create {
-		kind = model.KindDeploy
-	}
-	start, revision, err := propose(kind)
-	if err != nil {
-		return nil, extra, err
-	}
-	op, err := records.Put(records.Requests, key, model.Request{
-		Method: "start", Container: r.key.Name, Update: fmt.Sprintf("%s-u%d", r.key.Name, l.Container.Updates+1), Time: c.w.now().UTC(),
-	})
-	if err != nil {
-		return nil, extra, err
-	}
-	extra.Revision, extra.Compares, extra.Ops = revision, []store.Compare{store.ModRevision(key, 0)}, []store.Op{op}
-	return start, extra, nil
+func (w *world) accepts(name, update string) request {
+	id := w.newID()
+	return request{id: id, what: "accept " + name, make: func(ctx context.Context, c *conn) (string, error) {
+		out, err := cv1.NewUpdateServiceClient(c).AcceptUpdate(ctx, &cv1.AcceptUpdateRequest{Org: org, Container: name, Id: update, RequestId: id})
+		return out.GetUpdate().GetId(), err
+	}}
 }
 
-// submit makes a request and remembers it, so that it can be repeated.
-func (w *world) submit(r request, again bool) {
-	w.requests[r.id] = r
-	w.last = &r
-	what := fmt.Sprintf("update %s to %s%s (%s)", r.key.Name, r.spec.Tag, optionWords(r.options), r.id)
-	if r.create {
-		what = fmt.Sprintf("deploy %s of %s at %s (%s)", r.key.Name, r.spec.Repository, r.spec.Tag, r.id)
-	}
-	if again {
-		what = "once more: " + what
-	}
-	w.ask(what, r.start)
+func (w *world) cancels(name, update string) request {
+	id := w.newID()
+	return request{id: id, what: "cancel " + name, make: func(ctx context.Context, c *conn) (string, error) {
+		out, err := cv1.NewUpdateServiceClient(c).CancelUpdate(ctx, &cv1.CancelUpdateRequest{Org: org, Container: name, Id: update, RequestId: id})
+		return out.GetUpdate().GetId(), err
+	}}
 }
 
-func optionWords(o model.UpdateOptions) string {
+// forces ends the wait in the step that is committed now.
+func (w *world) forces(name string, u *model.Update) request {
+	id, update := w.newID(), u.ID
+	step := cv1.UpdateStep(cv1.UpdateStep_value["UPDATE_STEP_"+string(u.Step)])
+	w.forced[u.ID+string(u.Step)] = true
+	return request{id: id, what: fmt.Sprintf("force %s in %s", name, u.Step), make: func(ctx context.Context, c *conn) (string, error) {
+		out, err := cv1.NewUpdateServiceClient(c).ForceUpdate(ctx, &cv1.ForceUpdateRequest{Org: org, Container: name, Id: update, Step: step, RequestId: id})
+		return out.GetUpdate().GetId(), err
+	}}
+}
+
+func (w *world) stops(name string) request {
+	id := w.newID()
+	return request{id: id, what: "stop " + name, make: func(ctx context.Context, c *conn) (string, error) {
+		_, err := cv1.NewContainerServiceClient(c).StopContainer(ctx, &cv1.StopContainerRequest{Org: org, Name: name, RequestId: id})
+		return "", err
+	}}
+}
+
+func (w *world) deletes(name string) request {
+	id := w.newID()
+	return request{id: id, what: "delete " + name, make: func(ctx context.Context, c *conn) (string, error) {
+		_, err := cv1.NewContainerServiceClient(c).DeleteContainer(ctx, &cv1.DeleteContainerRequest{Org: org, Name: name, RequestId: id})
+		return "", err
+	}}
+}
+
+// starts asks for what was stopped, or failed, once more.
+func (w *world) starts(name string) request {
+	id := w.newID()
+	return request{id: id, what: "start " + name, make: func(ctx context.Context, c *conn) (string, error) {
+		out, err := cv1.NewContainerServiceClient(c).StartContainer(ctx, &cv1.StartContainerRequest{Org: org, Name: name, RequestId: id})
+		return out.GetUpdate().GetId(), err
+	}}
+}
+
+// keeps gives a secret a value, or makes or deletes it.
+func (w *world) keeps(how uint8) request {
+	id, name := w.newID(), "API_KEY"
+	value := []byte(id)
+	switch how % 4 {
+	case 0:
+		return request{id: id, what: "make the secret " + name, make: func(ctx context.Context, c *conn) (string, error) {
+			_, err := cv1.NewSecretServiceClient(c).CreateSecret(ctx, &cv1.CreateSecretRequest{Org: org, Name: name, Value: value, RequestId: id})
+			return "", err
+		}}
+	case 1:
+		return request{id: id, what: "delete the secret " + name, make: func(ctx context.Context, c *conn) (string, error) {
+			_, err := cv1.NewSecretServiceClient(c).DeleteSecret(ctx, &cv1.DeleteSecretRequest{Org: org, Name: name, RequestId: id})
+			return "", err
+		}}
+	}
+	return request{id: id, what: "set the secret " + name, make: func(ctx context.Context, c *conn) (string, error) {
+		_, err := cv1.NewSecretServiceClient(c).SetSecret(ctx, &cv1.SetSecretRequest{Org: org, Name: name, Value: value, RequestId: id})
+		return "", err
+	}}
+}
+
+func optionWords(o *cv1.UpdateOptions) string {
 	var words []string
-	if o.Strategy != "" {
-		words = append(words, string(o.Strategy))
+	if o.GetStrategy() != cv1.Strategy_STRATEGY_UNSPECIFIED {
+		words = append(words, strings.TrimPrefix(o.GetStrategy().String(), "STRATEGY_"))
 	}
-	if o.Hold {
-		words = append(words, "hold")
-	}
-	if o.AllowDowntime {
-		words = append(words, "allow downtime")
-	}
-	if o.RestoreOnFailure {
-		words = append(words, "restore on failure")
+	for _, x := range []struct {
+		word string
+		set  bool
+	}{
+		{"hold", o.GetHold()}, {"allow downtime", o.GetAllowDowntime()},
+		{"restore on failure", o.GetRestoreOnFailure()}, {"supersede", o.GetSupersede()},
+	} {
+		if x.set {
+			words = append(words, x.word)
+		}
 	}
 	if len(words) == 0 {
 		return ""
 	}
 	return " with " + strings.Join(words, ", ")
-}
-
-// event asks for one event of the engine on behalf of a user.
-func (w *world) event(what string, k model.ContainerKey, make func(l *records.Loaded) (engine.Event, error)) {
-	w.ask(what, func(ctx context.Context, c *coordinator) error {
-		_, err := c.run.Do(ctx, k, func(_ context.Context, l *records.Loaded) (engine.Event, records.Extra, error) {
-			ev, err := make(l)
-			return ev, records.Extra{}, err
-		})
-		return err
-	})
-}
-
-// onUpdate is event for what is about the update in progress.
-func (w *world) onUpdate(what string, k model.ContainerKey, make func(u *model.Update) engine.Event) {
-	w.event(what, k, func(l *records.Loaded) (engine.Event, error) {
-		if l.Update == nil {
-			return nil, errNothing
-		}
-		return make(l.Update), nil
-	})
-}
-
-// requestSeen notes what a request id has led to: I9.
-func (w *world) requestSeen(key string, r model.Request) {
-	id := key[strings.LastIndexByte(key, '/')+1:]
-	req := w.requests[id]
-	if req.update != "" {
-		w.violate("I9", "request %s led to %s and to %s", id, req.update, r.Update)
-	}
-	req.update = r.Update
-	w.requests[id] = req
 }

@@ -49,9 +49,10 @@ type world struct {
 	// refused are the enclaves whose claim an agent has refused: they are given up
 	// without a proof, and the reaper's.
 	refused  map[string]bool
-	requests map[string]request
+	requests map[string]promised
 	last     *request
-	serial   int
+	// serial and uids number requests and containers.
+	serial, uids int
 
 	stats     stats
 	violation *violation

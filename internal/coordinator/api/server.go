@@ -12,11 +12,23 @@ import (
 	cv1 "github.com/casemate-dev/casemate/gen/casemate/coordinator/v1"
 	"github.com/casemate-dev/casemate/internal/coordinator/fleet"
 	"github.com/casemate-dev/casemate/internal/coordinator/gateways"
+	"github.com/casemate-dev/casemate/internal/coordinator/model"
 	"github.com/casemate-dev/casemate/internal/coordinator/planner"
 	"github.com/casemate-dev/casemate/internal/coordinator/records"
 	"github.com/casemate-dev/casemate/internal/coordinator/runner"
 	"github.com/casemate-dev/casemate/internal/coordinator/vault"
 )
+
+// Fleet is what the services need of the fleet; *fleet.Fleet has it.
+type Fleet interface {
+	Add(h model.Host) error
+	Remove(host string) error
+	View(host string) (fleet.View, error)
+	InUse(host string) []string
+	Observe(host, enclave string) (o model.Observation, known bool)
+	Changed() (version int64, changed <-chan struct{})
+	Console(ctx context.Context, host, enclave string, follow bool, tail int32) (grpc.ServerStreamingClient[agentv1.StreamConsoleResponse], error)
+}
 
 // Config is what the services stand on.
 type Config struct {
@@ -24,7 +36,7 @@ type Config struct {
 	Records  *records.Records
 	Runner   *runner.Runner
 	Planner  *planner.Planner
-	Fleet    *fleet.Fleet
+	Fleet    Fleet
 	Gateways *gateways.Tracker
 	Vault    *vault.Vault
 	// BaseDomain ends the domains of containers that name none.
