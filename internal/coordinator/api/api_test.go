@@ -31,7 +31,11 @@ type clients struct {
 
 func connect(t *testing.T) *clients {
 	t.Helper()
-	c := start(t)
+	return over(t, start(t))
+}
+
+func over(t *testing.T, c *grpc.ClientConn) *clients {
+	t.Helper()
 	return &clients{
 		t: t, containers: cv1.NewContainerServiceClient(c), updates: cv1.NewUpdateServiceClient(c),
 		revisions: cv1.NewRevisionServiceClient(c), secrets: cv1.NewSecretServiceClient(c),
@@ -45,6 +49,12 @@ func (c *clients) host() {
 	if _, err := c.hosts.AddHost(c.t.Context(), &cv1.AddHostRequest{Name: "h1", Address: "h1:1"}); err != nil {
 		c.t.Fatal(err)
 	}
+	c.ready()
+}
+
+// ready waits until the host is.
+func (c *clients) ready() {
+	c.t.Helper()
 	ctx, cancel := context.WithCancel(c.t.Context())
 	defer cancel()
 	s, err := c.hosts.WatchHosts(ctx, &cv1.WatchHostsRequest{})

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 
 	cv1 "github.com/casemate-dev/casemate/gen/casemate/coordinator/v1"
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
@@ -17,6 +18,9 @@ func (s *hostService) DrainHost(ctx context.Context, m *cv1.DrainHostRequest) (*
 	var err error
 	if out.Host, err = s.cordon(ctx, newRequest(noOrg, "DrainHost", m), m.GetName(), "", m.GetValidateOnly(), true); err != nil {
 		return nil, err
+	}
+	if !out.GetHost().GetCordoned() && !m.GetValidateOnly() {
+		return nil, rpc.Precondition("UNCORDONED", m.GetName(), fmt.Sprintf("host %s was uncordoned since this drain began: to drain it after all, ask anew", m.GetName()))
 	}
 	items, _, err := records.List(ctx, s.cfg.Records, records.Containers, records.ContainerPrefix, store.ListOptions{})
 	if err != nil {

@@ -25,6 +25,7 @@ import (
 	"github.com/casemate-dev/casemate/internal/coordinator/runner"
 	"github.com/casemate-dev/casemate/internal/coordinator/vault"
 	"github.com/casemate-dev/casemate/internal/rpc"
+	"github.com/casemate-dev/casemate/internal/store"
 	"github.com/casemate-dev/casemate/internal/store/memory"
 	"github.com/casemate-dev/casemate/pkg/release/git"
 )
@@ -72,8 +73,13 @@ func (noDNS) Withdraw(context.Context, string) error { return nil }
 // fleetAgent, and returns a client connection.
 func start(t *testing.T) *grpc.ClientConn {
 	t.Helper()
+	return startOver(t, memory.New(memory.Config{}))
+}
+
+func startOver(t *testing.T, s store.Store) *grpc.ClientConn {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	rec, err := records.Open(ctx, memory.New(memory.Config{}), func() string { return "cl" })
+	rec, err := records.Open(ctx, s, func() string { return "cl" })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -66,7 +66,7 @@ func checkAddress(address string) error {
 func (s *hostService) putHost(ctx context.Context, r request, h model.Host, was int64, validateOnly bool) error {
 	if err := r.check(ctx, s.cfg.Records); err != nil {
 		if _, again := repeated(err); again {
-			return nil
+			return s.followRecorded(ctx, h.Name)
 		}
 		return err
 	}
@@ -83,9 +83,40 @@ func (s *hostService) putHost(ctx context.Context, r request, h model.Host, was 
 		return err
 	}
 	if _, err := s.cfg.Records.Commit(ctx, extra.Compares, extra.Ops); err != nil {
-		return err
+		return s.afterFailure(ctx, h.Name, err)
 	}
 	return s.cfg.Fleet.Add(h)
+}
+
+// afterFailure follows a commit that failed, and that a disk which breaks, or a
+// caller who stops waiting, may have left applied: what the fleet does is what is
+// on record.
+func (s *hostService) afterFailure(ctx context.Context, name string, err error) error {
+	if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrFull) || errors.Is(err, records.ErrFenced) {
+		return err
+	}
+	return errors.Join(err, s.followRecorded(context.WithoutCancel(ctx), name))
+}
+
+// followRecorded makes the fleet follow a host as it is on record, or forget one
+// that is not.
+func (s *hostService) followRecorded(ctx context.Context, name string) error {
+	item, err := records.Get(ctx, s.cfg.Records, records.Hosts, records.HostKey(name))
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return s.lost(ctx, name)
+	case err != nil:
+		return err
+	}
+	return s.cfg.Fleet.Add(item.Value)
+}
+
+// lost stops following a host and tells the containers.
+func (s *hostService) lost(ctx context.Context, name string) error {
+	if err := s.cfg.Fleet.Remove(name); err != nil {
+		return err
+	}
+	return s.cfg.Runner.Lost(ctx, name)
 }
 
 func (s *hostService) record(ctx context.Context, name string) (records.Item[model.Host], error) {
@@ -159,7 +190,11 @@ func (s *hostService) cordon(ctx context.Context, r request, name, wantEtag stri
 	if wantEtag != "" && wantEtag != etag(item.Revision) {
 		return nil, etagMismatch("host")
 	}
-	if item.Value.Cordoned != cordoned {
+	if item.Value.Cordoned == cordoned {
+		if err := s.cfg.Fleet.Add(item.Value); err != nil {
+			return nil, err
+		}
+	} else {
 		item.Value.Cordoned = cordoned
 		if err := s.putHost(ctx, r, item.Value, item.Revision, validateOnly); err != nil {
 			return nil, err
@@ -173,7 +208,7 @@ func (s *hostService) RemoveHost(ctx context.Context, m *cv1.RemoveHostRequest) 
 	r := newRequest(noOrg, "RemoveHost", m)
 	if err := r.check(ctx, s.cfg.Records); err != nil {
 		if _, again := repeated(err); again {
-			return &cv1.RemoveHostResponse{}, nil
+			return &cv1.RemoveHostResponse{}, s.followRecorded(ctx, m.GetName())
 		}
 		return nil, err
 	}
@@ -203,12 +238,9 @@ func (s *hostService) remove(ctx context.Context, r request, m *cv1.RemoveHostRe
 		return err
 	}
 	if _, err := s.cfg.Records.Commit(ctx, extra.Compares, extra.Ops); err != nil {
-		return err
+		return s.afterFailure(ctx, m.GetName(), err)
 	}
-	if err := s.cfg.Fleet.Remove(m.GetName()); err != nil {
-		return err
-	}
-	return s.cfg.Runner.Lost(ctx, m.GetName())
+	return s.lost(ctx, m.GetName())
 }
 
 // WatchHosts sends hosts and their changes. What agents say is kept in memory
