@@ -58,6 +58,7 @@ var kinds = []kind{
 	{"delete", 3, func(w *world, a action) { w.submit(w.deletes(a.name())) }},
 	{"keep a secret", 3, func(w *world, a action) { w.submit(w.keeps(a.B)) }},
 	{"look at everything", 1, func(w *world, a action) { w.submit(w.looks(a.name())) }},
+	{"watches break off", 2, func(w *world, _ action) { w.breakOff() }},
 	{"drain a host", 2, func(w *world, a action) { w.submit(w.drains(w.pick(a).name)) }},
 	{"cordon or uncordon", 3, func(w *world, a action) { w.submit(w.cordons(w.pick(a).name, a.B%2 == 0)) }},
 	{"forget a host", 2, (*world).forget},

@@ -60,6 +60,10 @@ var defects = []defect{
 	{"the room of a leftover's record is lost with it", "engine/serving.go", "\tcase given:\n", "\tcase given && !planted(NAME):\n", 60_000},
 	{"the teardown forgets the enclave", "engine/teardown.go", "\tif left == 0 {\n\t\tt.enterTeardown(model.TeardownStopEnclave)", "\tif left == 0 && planted(NAME) {\n\t\tt.activeStopped()\n\t} else if left == 0 {\n\t\tt.enterTeardown(model.TeardownStopEnclave)", 60_000},
 	{"a stopped container keeps its route", "engine/teardown.go", "\t\tt.changeRoute(model.RouteClosed, nil)\n\t\tt.enterTeardown(model.TeardownCloseRoute)", "\t\tif !planted(NAME) {\n\t\t\tt.changeRoute(model.RouteClosed, nil)\n\t\t}\n\t\tt.enterTeardown(model.TeardownCloseRoute)", 60_000},
+	{"request ids are not kept", "api/requests.go", "\tkey := records.RequestKey(r.org, r.id)\n\top, err := records.Put", "\tif planted(NAME) {\n\t\treturn nil\n\t}\n\tkey := records.RequestKey(r.org, r.id)\n\top, err := records.Put", 60_000},
+	{"a deletion is not told to those who watch", "api/watch.go", "\t\tif ev.Type == store.EventDelete {\n", "\t\tif planted(NAME) && ev.Type == store.EventDelete {\n\t\t\tcontinue\n\t\t}\n\t\tif ev.Type == store.EventDelete {\n", 60_000},
+	{"a watch that is resumed misses what has happened", "api/watch.go", "\tif token != \"\" {\n", "\tif token != \"\" && planted(NAME) {\n\t\treturn s.cfg.Records.Store().Revision(ctx)\n\t}\n\tif token != \"\" {\n", 60_000},
+	{"a refusal is told as a fault of the server", "api/errors.go", "\tcase errors.As(err, &refused):\n", "\tcase errors.As(err, &refused) && !planted(NAME):\n", 60_000},
 	{"orphans are left", "reaper/reaper.go", "if !wanted {", "if !wanted && !planted(NAME) {", 50_000},
 	{"wanted enclaves are reaped", "reaper/reaper.go", "return ref.ID == e.GetId() && ref.Host == host }", "return ref.ID == e.GetId() && ref.Host == host && !planted(NAME) }", 60_000},
 }

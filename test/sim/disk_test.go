@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
 	"github.com/casemate-dev/casemate/internal/coordinator/records"
@@ -281,7 +282,11 @@ func (w *world) take(op store.Op, touched map[*seen]change, routes *[]model.Rout
 // for what runs on it, dead or alive.
 func (w *world) hostSeen(name string, op store.Op) {
 	if op.Kind != store.OpDelete {
-		w.view.hosts[name] = decode[model.Host](op)
+		h := decode[model.Host](op)
+		w.view.hosts[name] = h
+		if !h.Cordoned {
+			w.host(name).uncordoned = time.Now()
+		}
 		return
 	}
 	delete(w.view.hosts, name)

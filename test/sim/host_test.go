@@ -35,6 +35,8 @@ type host struct {
 	refusals     int
 	followers    []*session
 	stoppingLong bool
+	// uncordoned is when it was last committed that it takes new enclaves.
+	uncordoned time.Time
 }
 
 type card struct {

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"time"
 
 	cv1 "github.com/casemate-dev/casemate/gen/casemate/coordinator/v1"
 )
@@ -31,15 +32,15 @@ func (w *world) cordons(name string, cordoned bool) request {
 
 // drains moves what a host serves elsewhere. What it names as moving moves.
 func (w *world) drains(name string) request {
-	id := w.newID()
+	id, since := w.newID(), time.Now()
 	return request{id: id, what: "drain host " + name, patience: 2 * patience, make: func(ctx context.Context, c *conn) (string, error) {
 		out, err := cv1.NewHostServiceClient(c).DrainHost(ctx, &cv1.DrainHostRequest{Name: name, RequestId: id})
 		for _, m := range out.GetMoved() {
-			if m.GetToHost() == name {
-				w.mu.Lock()
+			w.mu.Lock()
+			if m.GetToHost() == name && w.host(name).uncordoned.Before(since) {
 				w.violate("drain", "%s is drained, and %s moves to it", name, m.GetContainer())
-				w.mu.Unlock()
 			}
+			w.mu.Unlock()
 		}
 		return "", err
 	}}

@@ -117,6 +117,9 @@ func newWorld(p plot, s store.Store) *world {
 	for i := range 1 + int(mix(p.seed)%3) {
 		w.hosts = append(w.hosts, newHost(w, fmt.Sprintf("h%d", i+1)))
 	}
+	if mix(p.seed+1)%3 == 0 {
+		w.readers = newReaders()
+	}
 	w.gates = []*gateway{newGateway(w, "g1"), newGateway(w, "g2")}
 	return w
 }
@@ -149,6 +152,7 @@ func (w *world) playAll(actions []action) {
 	}
 	w.settle()
 	watch.compare(w)
+	w.compareReaders()
 }
 
 // pass lets time go by; it reports whether an invariant was violated.
@@ -167,6 +171,7 @@ func (w *world) pass(d time.Duration) bool {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.read()
 	for _, c := range w.coords {
 		if w.calm && c != w.leader() {
 			c.die()

@@ -29,8 +29,8 @@ type request struct {
 
 // promised is what a request id has led to: once, and for good.
 type promised struct {
-	written bool
-	update  string
+	written        bool
+	update, answer string
 }
 
 // patience is how long users wait for what takes no time of its own.
@@ -73,9 +73,17 @@ func (w *world) submit(r request) {
 
 // answered holds an answer against what the request id has led to: I9.
 func (w *world) answered(r request, answer string) {
-	if p := w.requests[r.id]; answer != "" && p.written && p.update != "" && p.update != answer {
-		w.violate("I9", "request %s (%s) led to %s and is answered with %s", r.id, r.what, p.update, answer)
+	if answer == "" {
+		return
 	}
+	p := w.requests[r.id]
+	for _, led := range []string{p.update, p.answer} {
+		if led != "" && led != answer {
+			w.violate("I9", "request %s (%s) led to %s and is answered with %s", r.id, r.what, led, answer)
+		}
+	}
+	p.answer = answer
+	w.requests[r.id] = p
 }
 
 // answeredBadly: an error that a person gets names a reason, and nothing but a
@@ -98,7 +106,7 @@ func (w *world) requestSeen(key string, r model.Request) {
 	if p := w.requests[id]; p.written {
 		w.violate("I9", "request %s led to %q, and once more to %q", id, p.update, r.Update)
 	}
-	w.requests[id] = promised{true, r.Update}
+	w.requests[id] = promised{written: true, update: r.Update}
 }
 
 // creates asks for a new container.

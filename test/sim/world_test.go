@@ -50,6 +50,7 @@ type world struct {
 	// without a proof, and the reaper's.
 	refused  map[string]bool
 	requests map[string]promised
+	readers  []*reader
 	last     *request
 	// serial and uids number requests and containers.
 	serial, uids int
