@@ -50,6 +50,14 @@ func cancelCutOff(w *world) {
 	})
 }
 
+// cancelBurnt cancels when the host is gone with all it had; its agent comes back
+// and knows nothing.
+func cancelBurnt(w *world) {
+	w.hosts[0].burn()
+	cancelIt(w)
+	w.later(4*time.Minute, w.hosts[0].restart)
+}
+
 func acceptIt(w *world) { w.submit(w.accepts("api", "api-u2")) }
 
 func stopIt(w *world) { w.submit(w.stops("api")) }
@@ -61,7 +69,8 @@ var stories = []story{
 	{name: "blue-green, held and accepted", repo: "one", options: &cv1.UpdateOptions{Hold: true}, at: model.StepHold, does: acceptIt},
 	{name: "blue-green that fails", repo: "one", destiny: diesBooting},
 	{name: "blue-green that is cancelled", repo: "one", at: model.StepHealth, does: cancelIt},
-	{name: "blue-green that somebody wants to cancel after the switch", repo: "one", at: model.StepSwitch, does: cancelIt, mute: true},
+	{name: "blue-green that somebody wants to cancel after the switch", repo: "one", at: model.StepStopOld, does: cancelIt},
+	{name: "cancelled while its host burns down", repo: "one", at: model.StepHealth, does: cancelBurnt},
 	{name: "replace", repo: "eight"},
 	{name: "replace that fails", repo: "eight", destiny: wrongEvidence},
 	{name: "replace that fails and is restored", repo: "eight", options: &cv1.UpdateOptions{RestoreOnFailure: true}, destiny: diesBooting},
