@@ -21,7 +21,8 @@ const (
 	maxAttestOCSPFiles = 4096
 )
 
-// ocspEndings are those that nvidia.LoadOCSP knows.
+// ocspEndings are those of files that are meant for responses. What is in others, such
+// as a note, is passed over unless it is a response.
 var ocspEndings = map[string]bool{".der": true, ".dat": true, ".ocsp": true, ".b64": true}
 
 // rootCertificates reads the DER of every certificate that --root names.
@@ -163,7 +164,7 @@ func loadResponses(folder fs.FS) (*nvidia.OCSPSet, []error, error) {
 	var garbage []error
 	n := 0
 	for _, e := range entries {
-		if e.IsDir() || !ocspEndings[path.Ext(e.Name())] {
+		if e.IsDir() {
 			continue
 		}
 		if n++; n > maxAttestOCSPFiles {
@@ -173,12 +174,9 @@ func loadResponses(folder fs.FS) (*nvidia.OCSPSet, []error, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		if err := set.Add(b); err != nil {
+		if err := set.Add(b); err != nil && ocspEndings[path.Ext(e.Name())] {
 			garbage = append(garbage, fmt.Errorf("%s: %w", e.Name(), err))
 		}
-	}
-	if n == 0 {
-		return nil, nil, errors.New("the folder has no file *.der, *.dat, *.ocsp or *.b64")
 	}
 	return set, garbage, nil
 }

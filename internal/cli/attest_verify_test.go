@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -72,8 +73,7 @@ func pcsFolder(t testing.TB, recorded string) string {
 	if err := json.Unmarshal(attestRead(t, recorded), &w); err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	for name, content := range map[string][]byte{
+	return attestFolder(t, map[string][]byte{
 		"tcb_info.json":         fmt.Appendf(nil, `{"tcbInfo":%s,"signature":"%s"}`, w["tcb_info"], w["tcb_info_signature"]),
 		"qe_identity.json":      fmt.Appendf(nil, `{"enclaveIdentity":%s,"signature":"%s"}`, w["qe_identity"], w["qe_identity_signature"]),
 		"pck.crl":               attestUnhex(t, []byte(w["pck_crl"])),
@@ -81,12 +81,7 @@ func pcsFolder(t testing.TB, recorded string) string {
 		"tcb_info_chain.pem":    []byte(w["tcb_info_issuer_chain"]),
 		"qe_identity_chain.pem": []byte(w["qe_identity_issuer_chain"]),
 		"pck_crl_chain.pem":     []byte(w["pck_crl_issuer_chain"]),
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
+	})
 }
 
 func TestRecordedQuotesGetTheirVerdictFromTheCommandLine(t *testing.T) {
@@ -115,6 +110,18 @@ func TestRecordedQuotesGetTheirVerdictFromTheCommandLine(t *testing.T) {
 	}
 }
 
+// attestFolder writes files into a folder of their own.
+func attestFolder(t testing.TB, files map[string][]byte) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
 // sdkDocument writes recorded reports in the form of the attestation SDK.
 func sdkDocument(t testing.TB, arch nvidia.Architecture, report, chain []byte) string {
 	t.Helper()
@@ -138,6 +145,16 @@ func TestRecordedGPUEvidenceGetsItsVerdictFromTheCommandLine(t *testing.T) {
 	forged := sdkDocument(t, nvidia.Hopper, attestUnhex(t, attestRead(t, in("hopperAttestationReportInvalidSignature.txt"))), chain)
 	b200 := sdkDocument(t, nvidia.Blackwell, attestUnhex(t, attestRead(t, in("blackwellAttestationReport.txt"))), attestRead(t, in("blackwellCertChain.txt")))
 	rims, ocsp, nonce := filepath.Join(dir, "rim"), filepath.Join(dir, "ocsp"), fmt.Sprintf("%x", report[4:36])
+	alone := attestWrite(t, "one.json", bytes.Trim(attestRead(t, h100), "[]"))
+	named := attestFolder(t, map[string][]byte{
+		"driver.xml": attestRead(t, filepath.Join(rims, "NV_GPU_DRIVER_GH100_550.90.07.xml")),
+		"vbios.xml":  attestRead(t, filepath.Join(rims, "NV_GPU_VBIOS_1010_0200_882_96009F0001.xml")),
+	})
+	noted := map[string][]byte{"README": []byte("recorded in August")}
+	for _, level := range []string{"l2", "l3", "l4"} {
+		noted[level+".response"] = attestRead(t, filepath.Join(ocsp, "test_gpu_certificate_"+level+"_base64encoded_ocsp_response.dat"))
+	}
+	responses := attestFolder(t, noted)
 	cases := []recorded{
 		{rule: "H100 with its RIMs", args: []string{"--evidence", h100, "--rims", rims, "--nonce", nonce}, listed: "ocsp"},
 		{rule: "nonce in capitals", args: []string{"--evidence", h100, "--nonce", strings.ToUpper(nonce)}},
@@ -148,7 +165,13 @@ func TestRecordedGPUEvidenceGetsItsVerdictFromTheCommandLine(t *testing.T) {
 		{rule: "a month of grace", args: []string{"--evidence", h100, "--ocsp", ocsp, "--at", "2025-09-21T00:00:00Z"}, policy: "nvidia: {}\ncollateral: {allow_stale: 744h}"},
 		{rule: "bad signature", args: []string{"--evidence", forged}, failed: []string{"gpu0_fwid", "gpu0_report_signature"}},
 		{rule: "a driver that is too old", args: []string{"--evidence", h100}, policy: "nvidia: {minimum_driver: 570.0}", failed: []string{"gpu0_driver_version"}},
-		{rule: "one switch four times", args: []string{"--evidence", in("multi_switch_ls10.json")}, failed: []string{"devices_distinct"}},
+		{rule: "one switch four times, looked at", args: []string{"--evidence", in("multi_switch_ls10.json")}, listed: "switch_count"},
+		{rule: "one switch four times, counted", args: []string{"--evidence", in("multi_switch_ls10.json")}, policy: "nvidia: {switch_count: 4}", failed: []string{"devices_distinct"}},
+		{rule: "one entry alone", args: []string{"--evidence", alone}},
+		{rule: "RIMs under names of one's own", args: []string{"--evidence", h100, "--rims", named}},
+		{rule: "a folder without RIMs", args: []string{"--evidence", h100, "--rims", t.TempDir()}, failed: []string{"gpu0_driver_rim_found", "gpu0_vbios_rim_found"}},
+		{rule: "a folder without responses", args: []string{"--evidence", h100, "--ocsp", t.TempDir()}, failed: []string{"gpu0_device_ocsp_response"}},
+		{rule: "responses under names of one's own, beside a note", args: []string{"--evidence", h100, "--ocsp", responses, "--at", "2025-08-21T12:00:00Z"}},
 		{rule: "B200 of text files", args: []string{"--evidence", b200}},
 	}
 	for _, name := range []string{"hopper_evidence", "hopper_evidence_cert_hold", "multi_gpu_hopper", "mpt_8x_b200", "ppcie_8x_h100_4_switches", "switch_evidence_ls10"} {

@@ -48,6 +48,41 @@ func TestBothFormsOfDocument(t *testing.T) {
 	}
 }
 
+// The SDK of 2025 writes more members, and somebody may hand on one entry alone.
+func TestFormsOfTheSDKsEntries(t *testing.T) {
+	l := newLab(t)
+	sdk, _, want := documents(t, l)
+	want.Devices[0].Stated = nvidia.Stated{Nonce: l.nonce}
+	full := strings.Replace(string(sdk), `"arch"`, `"version":"1.0","driver_version":"550.90.07","vbios_version":"96.00.9F.00.01","arch"`, 1)
+	stated := want
+	stated.Devices = []nvidia.Device{want.Devices[0]}
+	stated.Devices[0].Stated = nvidia.Stated{Nonce: l.nonce, DriverVersion: "550.90.07", VBIOSVersion: "96.00.9F.00.01"}
+	for _, tc := range []struct {
+		rule, document string
+		want           nvidia.Evidence
+		failed         string
+	}{
+		{"an array", string(sdk), want, ""},
+		{"one entry alone", strings.Trim(string(sdk), "[]"), want, ""},
+		{"with versions", full, stated, ""},
+		{"one entry alone with versions", strings.Trim(full, "[]"), stated, ""},
+		{"another driver stated", strings.Replace(full, "550.90.07", "550.90.08", 1), nvidia.Evidence{}, "gpu0_driver_version"},
+		{"another VBIOS stated", strings.Replace(full, "96.00.9F", "96.00.9E", 1), nvidia.Evidence{}, "gpu0_vbios_version"},
+	} {
+		t.Run(tc.rule, func(t *testing.T) {
+			e := parseEvidence(t, []byte(tc.document))
+			if diff := cmp.Diff(tc.want, e); tc.failed == "" && diff != "" {
+				t.Error(diff)
+			}
+			_, rims, responses := l.build()
+			verdict := newVerifier(t, l.pki.Config()).Verify(e, rims, responses, l.policy, l.nonce, l.at)
+			if got := failed(verdict); got != tc.failed {
+				t.Errorf("failed %q, want %q", got, tc.failed)
+			}
+		})
+	}
+}
+
 func TestDocumentsThatAreRefused(t *testing.T) {
 	l := newLab(t)
 	sdk, system, _ := documents(t, l)
@@ -70,6 +105,11 @@ func TestDocumentsThatAreRefused(t *testing.T) {
 		{"a nonce in upper case", edit(sdk, `"nonce":"`, `"nonce":"ABCDEF`), "nonce"},
 		{"base64 with a line break", edit(sdk, `"evidence":"Ee`, `"evidence":"E\ne`), "escapes"},
 		{"base64 without padding", edit(sdk, `"certificate":"LS0t`, `"certificate":"LS0`), "certificate"},
+		{"another version of the form", edit(sdk, `"arch"`, `"version":"2.0","arch"`), "version"},
+		{"an empty version of the driver", edit(sdk, `"arch"`, `"driver_version":"","arch"`), "driver_version"},
+		{"one entry with an unknown member", `{"arch":"HOPPER","certificate":"","evidence":"","x":1}`, `"x"`},
+		{"an entry among GPUs", `{"arch":"HOPPER","gpus":[]}`, `"arch"`},
+		{"a switch with a driver", `{"arch":"LS10","certificate":"","evidence":"","driver_version":"1.2"}`, "driver"},
 		{"no UUID", edit(system, `"UUID":"GPU-`, `"UUID":"GPU_`), "uuid"},
 		{"an empty driver version", edit(system, `"DriverVersion":"550.90.07"`, `"DriverVersion":""`), "empty"},
 		{"a switch among the GPUs", edit(system, `"Arch":"HOPPER"`, `"Arch":"LS10"`), "switch"},
@@ -139,8 +179,11 @@ func TestRIMSets(t *testing.T) {
 		{"an id at the end of a name", []string{"2026_" + driverID + ".xml"}, true},
 		{"the whole name goes first", []string{"2026_" + driverID + ".xml", driverID + ".xml"}, true},
 		{"two names that end so", []string{"2025_" + driverID + ".xml", "2026_" + driverID + ".xml"}, false},
-		{"an id that only begins the name", []string{driverID + "_old.xml"}, false},
-		{"a name that ends in the version only", []string{"X550.90.07.xml"}, false},
+		{"an id that only begins the name", []string{driverID + "_old.xml"}, true},
+		{"no file", nil, false},
+		{"a name that says nothing", []string{"driver.xml"}, true},
+		{"two names that say nothing", []string{"a.xml", "b.xml"}, false},
+		{"a name that says nothing beside the RIM's id", []string{"a.xml", driverID + ".xml"}, true},
 	} {
 		t.Run(tc.rule, func(t *testing.T) {
 			files := fstest.MapFS{"readme.txt": {Data: []byte("not a RIM")}}
@@ -157,12 +200,14 @@ func TestRIMSets(t *testing.T) {
 			}
 		})
 	}
-	t.Run("an empty folder is a slip", func(t *testing.T) {
-		if _, err := nvidia.LoadRIMs(fstest.MapFS{}); err == nil {
-			t.Error("accepted")
+	t.Run("an empty folder has no response to find", func(t *testing.T) {
+		set, err := nvidia.LoadOCSP(os.DirFS(t.TempDir()))
+		if err != nil {
+			t.Fatal(err)
 		}
-		if _, err := nvidia.LoadOCSP(os.DirFS(t.TempDir())); err == nil {
-			t.Error("accepted")
+		verdict := newVerifier(t, l.pki.Config()).Verify(e, nil, set, l.pki.Trust(nvidia.Policy{PermitUnpinned: true}), nil, l.at)
+		if got := failed(verdict); got != "gpu0_device_ocsp_response" {
+			t.Errorf("failed %q, want the missing responses", got)
 		}
 	})
 	t.Run("a document of a megabyte", func(t *testing.T) {

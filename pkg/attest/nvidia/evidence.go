@@ -41,8 +41,9 @@ type Evidence struct {
 
 // ParseEvidence parses a document of one of three forms:
 //
-//   - the attestation SDK's: an array of {arch, certificate, evidence, nonce},
-//     certificate the base64 of a PEM chain, evidence that of a report;
+//   - the attestation SDK's: an array of {arch, certificate, evidence} or one of
+//     them alone, certificate the base64 of a PEM chain, evidence that of a report,
+//     with nonce, version, driver_version and vbios_version where the SDK wrote them;
 //   - {gpus: [{Arch, UUID, DriverVersion, VbiosVersion, AttestationReport,
 //     CertificateChains}]}, of GPUs in multi-GPU mode;
 //   - {gpus: […], nvswitches: […]}, of a host in protected PCIe mode, as nvtrust
@@ -61,6 +62,10 @@ func ParseEvidence(document []byte) (Evidence, error) {
 	case '[':
 		err = e.readSDK(v)
 	case '{':
+		if v.get("gpus") == nil && v.get("arch") != nil {
+			err = e.readSDK(value{kind: '[', items: []value{v}})
+			break
+		}
 		err = e.readSystem(v)
 	default:
 		err = errors.New("want an array of devices, or an object with gpus")

@@ -19,6 +19,9 @@ func (e *Evidence) readSDK(v value) error {
 	return nil
 }
 
+// sdkVersion is what the SDK writes as the version of an entry's form, in GPUs' only.
+const sdkVersion = "1.0"
+
 func readSDKDevice(v *value) (Device, error) {
 	var d Device
 	f := fields{v: v}
@@ -26,12 +29,20 @@ func readSDKDevice(v *value) (Device, error) {
 	chain := f.base64("certificate")
 	d.Report = f.base64("evidence")
 	nonce, hasNonce := f.optional("nonce")
+	if version, ok := f.optional("version"); ok && version != sdkVersion {
+		f.fail(fmt.Errorf("version is %.40q, want %q", version, sdkVersion))
+	}
+	d.Stated.VBIOSVersion = f.optionalText("vbios_version")
+	d.Stated.DriverVersion = f.optionalText("driver_version")
 	if err := f.done(); err != nil {
 		return d, err
 	}
 	var err error
 	if d.Arch, err = ParseArchitecture(arch); err != nil {
 		return d, err
+	}
+	if d.Arch.IsSwitch() && d.Stated.DriverVersion != "" {
+		return d, errors.New("a switch has no driver_version")
 	}
 	if d.Chain, err = ParseChainPEM(chain); err != nil {
 		return d, err

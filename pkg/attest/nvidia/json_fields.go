@@ -48,6 +48,15 @@ func (f *fields) optional(name string) (string, bool) {
 	return "", false
 }
 
+// optionalText reads a text that may be left out, but not be empty.
+func (f *fields) optionalText(name string) string {
+	text, ok := f.optional(name)
+	if ok && text == "" {
+		f.fail(fmt.Errorf("member %q is empty", name))
+	}
+	return text
+}
+
 func (f *fields) optionalNumber(name string) (int, bool) {
 	m := f.get(name, '0', false)
 	if m == nil {

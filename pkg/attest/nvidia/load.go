@@ -8,7 +8,8 @@ import (
 	"path"
 )
 
-// LoadRIMs reads the RIM documents, *.xml, of a folder. Use os.DirFS, or
+// LoadRIMs reads the RIM documents, *.xml, of a folder; there may be none, which the
+// verdict then misses by name. Use os.DirFS, or
 // os.OpenRoot's FS so that links can't lead out of it.
 func LoadRIMs(folder fs.FS) (*RIMSet, error) {
 	set, err := NewRIMSet(nil)
@@ -22,7 +23,8 @@ func LoadRIMs(folder fs.FS) (*RIMSet, error) {
 	return set, nil
 }
 
-// LoadOCSP reads the OCSP responses, *.der, *.dat, *.ocsp and *.b64, of a folder.
+// LoadOCSP reads the OCSP responses, *.der, *.dat, *.ocsp and *.b64, of a folder;
+// there may be none.
 func LoadOCSP(folder fs.FS) (*OCSPSet, error) {
 	set, err := NewOCSPSet()
 	if err != nil {
@@ -61,9 +63,6 @@ func eachFile(folder fs.FS, endings []string, maxSize int64, maxFiles int, add f
 		if err := add(e.Name(), raw); err != nil {
 			return err
 		}
-	}
-	if n == 0 {
-		return fmt.Errorf("the folder has no file named %v", endings)
 	}
 	return nil
 }

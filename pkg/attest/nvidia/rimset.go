@@ -19,8 +19,9 @@ type RIMSet struct {
 }
 
 type rimDocument struct {
-	raw    []byte
-	digest digest
+	raw     []byte
+	digest  digest
+	subject rimSubject
 }
 
 // NewRIMSet returns a set of documents by their names, see [RIMSet.Add].
@@ -35,8 +36,9 @@ func NewRIMSet(docs map[string][]byte) (*RIMSet, error) {
 }
 
 // Add puts in a document. The name is a RIM id, or a file's name that ends in "_"
-// and an id, with or without ".xml". It only serves to find the document: what
-// it is for stands in the signed text.
+// and an id, with or without ".xml"; any other will do if no second document says
+// that it is for the same. It only serves to find the document: what it is for
+// stands in the signed text.
 func (s *RIMSet) Add(name string, raw []byte) error {
 	name = strings.TrimSuffix(name, ".xml")
 	switch {
@@ -48,30 +50,9 @@ func (s *RIMSet) Add(name string, raw []byte) error {
 	if _, twice := s.docs[name]; twice {
 		return fmt.Errorf("RIM %s was given twice", name)
 	}
-	s.docs[name] = rimDocument{raw, digestOf(raw)}
+	s.docs[name] = rimDocument{raw, digestOf(raw), subjectOf(raw)}
 	s.size += len(raw)
 	return nil
-}
-
-// find returns the document of that name, or else the only one whose name ends
-// in "_" and the id.
-func (s *RIMSet) find(id string) (rimDocument, error) {
-	if d, ok := s.docs[id]; ok {
-		return d, nil
-	}
-	var found []string
-	for name := range s.docs {
-		if strings.HasSuffix(name, "_"+id) {
-			found = append(found, name)
-		}
-	}
-	switch len(found) {
-	case 0:
-		return rimDocument{}, fmt.Errorf("RIM %s was not given: fetch it from the RIM service and put it beside the others as %s.xml", id, id)
-	case 1:
-		return s.docs[found[0]], nil
-	}
-	return rimDocument{}, fmt.Errorf("RIM %s: %d documents have names that end so", id, len(found))
 }
 
 // Ids of RIMs at NVIDIA's RIM service (nvtrust, cc_admin_utils.py and the switch

@@ -14,7 +14,8 @@ func (r *run) checkAgreement() {
 		return
 	}
 	r.verdict.Report("nonce_agreement", r.sameNonce(), "all reports are over the same nonce")
-	r.verdict.Report("devices_distinct", r.distinct(), "%d different devices", len(r.devices))
+	different, err := r.distinct()
+	r.verdict.Report("devices_distinct", err, "%d different devices answer %d times", different, len(r.devices))
 	r.verdict.Report("architecture_agreement", r.sameKind(), "all GPUs are of one architecture and in one mode")
 }
 
@@ -30,20 +31,47 @@ func (r *run) sameNonce() error {
 
 func (d *device) label() string { return strings.TrimSuffix(d.name, "_") }
 
-// distinct refuses one device that answers for two: by device key, by serial
-// number, by leaf key.
-func (r *run) distinct() error {
+// distinct counts devices, and refuses one that answers for two: by device key, by
+// serial number, by leaf key.
+func (r *run) distinct() (int, error) {
+	different := 0
 	for i, d := range r.devices {
+		first := true
 		for _, e := range r.devices[:i] {
-			same := d.id.serial == e.id.serial ||
-				bytes.Equal(d.id.certs[0].RawSubjectPublicKeyInfo, e.id.certs[0].RawSubjectPublicKeyInfo) ||
-				bytes.Equal(d.id.certs[1].RawSubjectPublicKeyInfo, e.id.certs[1].RawSubjectPublicKeyInfo)
-			if same {
-				return fmt.Errorf("%s and %s are the same device, serial %s", e.label(), d.label(), d.id.serial)
+			if !sameDevice(d, e) {
+				continue
 			}
+			if !r.mayRepeat() || !bytes.Equal(d.Report, e.Report) {
+				return 0, fmt.Errorf("%s and %s are the same device, serial %s", e.label(), d.label(), d.id.serial)
+			}
+			first = false
+		}
+		if first {
+			different++
 		}
 	}
-	return nil
+	return different, nil
+}
+
+func sameDevice(d, e *device) bool {
+	return d.id.serial == e.id.serial ||
+		bytes.Equal(d.id.certs[0].RawSubjectPublicKeyInfo, e.id.certs[0].RawSubjectPublicKeyInfo) ||
+		bytes.Equal(d.id.certs[1].RawSubjectPublicKeyInfo, e.id.certs[1].RawSubjectPublicKeyInfo)
+}
+
+// mayRepeat tells whether one report may stand there more than once, as in NVIDIA's
+// own example of several switches: only among switches by themselves, whose number
+// nobody asked for, for a command that looks.
+func (r *run) mayRepeat() bool {
+	if !r.policy.PermitUnpinned || r.policy.SwitchCount != nil || r.evidence.System {
+		return false
+	}
+	for _, d := range r.evidence.Devices {
+		if !d.Arch.IsSwitch() {
+			return false
+		}
+	}
+	return true
 }
 
 func (r *run) sameKind() error {

@@ -237,7 +237,6 @@ func TestPublicBadEvidenceIsRefusedForWhatIsWrong(t *testing.T) {
 	}{
 		{"invalid report signature", forged, nil, "gpu0_report_signature gpu0_fwid"},
 		{"chain of another GPU", swapped, nil, "gpu0_architecture gpu0_report_signature gpu0_fwid"},
-		{"one switch four times", parseEvidence(t, vector(t, "evidence/multi_switch_ls10.json")), nil, "devices_distinct"},
 		{"badly signed driver RIM", h100(t), rim("incorrect_signature_driver_rim.xml"), "gpu0_driver_rim_signature gpu0_driver_rim_version gpu0_measurements"},
 		{"expired driver RIM of another version", h100(t), rim("NV_GPU_DRIVER_GH100_570.124.03_expired.xml"), "gpu0_driver_rim_time gpu0_driver_rim_signature gpu0_driver_rim_version gpu0_measurements"},
 		{"altered driver RIM with other measurements", h100(t), rim("NV_GPU_DRIVER_GH100_535.86.09_measurement_mismatch.xml"), "gpu0_driver_rim_signature gpu0_driver_rim_version gpu0_measurements"},
@@ -255,6 +254,38 @@ func TestPublicBadEvidenceIsRefusedForWhatIsWrong(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// NVIDIA's example of four switches is one switch four times. Whoever only looks may
+// see it; whoever counts or asks strictly may not be told that it is four.
+func TestOneSwitchFourTimes(t *testing.T) {
+	four := 4
+	e := parseEvidence(t, vector(t, "evidence/multi_switch_ls10.json"))
+	h := h100(t)
+	for _, tc := range []struct {
+		rule     string
+		evidence nvidia.Evidence
+		policy   nvidia.Policy
+		failed   string
+	}{
+		{"looked at", e, nvidia.Policy{PermitUnpinned: true}, ""},
+		{"counted", e, nvidia.Policy{PermitUnpinned: true, SwitchCount: &four}, "devices_distinct"},
+		{"as all that a host has", nvidia.Evidence{Devices: e.Devices, System: true}, nvidia.Policy{PermitUnpinned: true}, "devices_distinct"},
+		{"one GPU twice", nvidia.Evidence{Devices: append(h.Devices, h.Devices...)}, nvidia.Policy{PermitUnpinned: true}, "devices_distinct"},
+		{"beside a GPU", nvidia.Evidence{Devices: append(h100(t).Devices, e.Devices...)}, nvidia.Policy{PermitUnpinned: true}, "devices_distinct"},
+	} {
+		t.Run(tc.rule, func(t *testing.T) {
+			verdict := newVerifier(t, nvidia.Config{}).Verify(tc.evidence, nil, nil, tc.policy, nil, day("2026-02-01T00:00"))
+			if got := failed(verdict); got != tc.failed {
+				t.Errorf("failed %q, want %q\n%v", got, tc.failed, verdict.Err())
+			}
+		})
+	}
+	strict := nvidia.Policy{RequireRIMs: new(bool), RequireOCSP: new(bool), VBIOSVersions: nvidia.AnyVersion()}
+	nonce := e.Devices[0].Stated.Nonce
+	if got := failed(newVerifier(t, nvidia.Config{}).Verify(e, nil, nil, strict, nonce, day("2026-02-01T00:00"))); got != "devices_distinct" {
+		t.Errorf("strictly: failed %q, want devices_distinct", got)
+	}
 }
 
 func TestVerdictSurvivesJSON(t *testing.T) {

@@ -67,7 +67,15 @@ func (r *run) findRIM(d *device, kind rimKind) (rimDocument, string, error) {
 	if r.ids == nil {
 		return rimDocument{}, id, fmt.Errorf("RIM %s: none were given; the policy requires them", id)
 	}
-	doc, err := r.ids.find(id)
+	version, err := kind.version(d.id.arch, d.report.Opaque)
+	if err != nil {
+		return rimDocument{}, id, err
+	}
+	product, err := rimProduct(d.id.arch, d.report.Opaque)
+	if err != nil {
+		return rimDocument{}, id, err
+	}
+	doc, err := r.ids.find(id, rimSubject{version, product, d.id.arch.IsSwitch()})
 	return doc, id, err
 }
 
