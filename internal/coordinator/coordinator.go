@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/grpc"
 
 	"github.com/casemate-dev/casemate/internal/coordinator/api"
 	"github.com/casemate-dev/casemate/internal/coordinator/attestor"
@@ -45,6 +44,7 @@ type Daemon struct {
 
 type parts struct {
 	records  *records.Records
+	agents   *rpc.Pool
 	fleet    *fleet.Fleet
 	gateways *gateways.Tracker
 	vault    *vault.Vault
@@ -71,7 +71,12 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, ready func()) (retEr
 		return fmt.Errorf("open the store: %w", err)
 	}
 	defer func() { retErr = errors.Join(retErr, s.Close()) }()
-	d, err := wire(ctx, cfg, log, s)
+	agents, err := rpc.NewPool()
+	if err != nil {
+		return err
+	}
+	defer func() { retErr = errors.Join(retErr, agents.Close()) }()
+	d, err := wire(ctx, cfg, log, s, agents)
 	if d != nil && d.parts.judge != nil {
 		defer func() { retErr = errors.Join(retErr, d.parts.judge.Close()) }()
 	}
@@ -82,8 +87,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, ready func()) (retEr
 }
 
 // wire builds the parts from the store upwards.
-func wire(ctx context.Context, cfg Config, log *slog.Logger, s store.Store) (*Daemon, error) {
-	d := &Daemon{cfg: cfg, log: log, store: s}
+func wire(ctx context.Context, cfg Config, log *slog.Logger, s store.Store, agents *rpc.Pool) (*Daemon, error) {
+	d := &Daemon{cfg: cfg, log: log, store: s, parts: parts{agents: agents}}
 	key, err := vault.LoadKey(cfg.SecretsKey)
 	if err != nil {
 		return d, err
@@ -114,7 +119,7 @@ func (d *Daemon) wireFleet(ctx context.Context) error {
 	var err error
 	p.fleet, err = fleet.New(fleet.Config{
 		Log: d.log, ClusterID: p.records.ClusterID, Epoch: p.records.Epoch, Profiles: d.cfg.profiles(), Now: time.Now,
-		Dial: func(address string) (*grpc.ClientConn, error) { return rpc.Dial(address) },
+		Dial: func(address string) (fleet.Conn, error) { return p.agents.Dial(address), nil },
 	})
 	if err != nil {
 		return err

@@ -38,6 +38,7 @@ const clusterID = "load-cluster"
 // in for the world: connections, releases, and the judge of evidence.
 type coordinator struct {
 	records *records.Records
+	agents  *rpc.Pool
 	fleet   *fleet.Fleet
 	runner  *runner.Runner
 	planner *planner.Planner
@@ -81,14 +82,17 @@ var quiet = slog.New(slog.DiscardHandler)
 
 func (c *coordinator) wireFleet(ctx context.Context, socket string) error {
 	var d net.Dialer
-	unix := grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+	agents, err := rpc.NewPool(grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 		return d.DialContext(ctx, "unix", socket)
-	})
-	var err error
+	}))
+	if err != nil {
+		return err
+	}
+	c.agents = agents
 	c.fleet, err = fleet.New(fleet.Config{
 		Log: quiet, ClusterID: c.records.ClusterID, Epoch: c.records.Epoch, Now: time.Now,
 		Profiles: []agentv1.CvmProfile{agentv1.CvmProfile_CVM_PROFILE_SEV_SNP},
-		Dial:     func(address string) (*grpc.ClientConn, error) { return rpc.Dial(address, unix) },
+		Dial:     func(address string) (fleet.Conn, error) { return agents.Dial(address), nil },
 	})
 	if err != nil {
 		return err
@@ -167,7 +171,7 @@ func (c *coordinator) serve(ctx context.Context, g *errgroup.Group) error {
 func (c *coordinator) end() error {
 	err := c.conn.Close()
 	c.stop()
-	return errors.Join(err, <-c.done)
+	return errors.Join(err, <-c.done, c.agents.Close())
 }
 
 // resolver answers from memory for every repository of the layout.

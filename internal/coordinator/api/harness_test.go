@@ -92,7 +92,7 @@ func startOver(t *testing.T, s store.Store) *grpc.ClientConn {
 	f, err := fleet.New(fleet.Config{
 		Log: slog.New(slog.DiscardHandler), ClusterID: "cl", Epoch: rec.Epoch, Now: time.Now,
 		Profiles: []agentv1.CvmProfile{agentv1.CvmProfile_CVM_PROFILE_NONE},
-		Dial:     func(string) (*grpc.ClientConn, error) { return dial(agents) },
+		Dial:     func(string) (fleet.Conn, error) { return dial(agents) },
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"sync"
@@ -10,11 +11,12 @@ import (
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/test/bufconn"
 
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
+	"github.com/casemate-dev/casemate/internal/rpc"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -80,7 +82,8 @@ func held(gpus int, by map[string]int) *agentv1.Host {
 func (a *agent) serve() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.listener, a.server = bufconn.Listen(1<<16), grpc.NewServer()
+	a.listener, a.server = bufconn.Listen(1<<16), grpc.NewServer(
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}))
 	agentv1.RegisterHostServiceServer(a.server, a)
 	agentv1.RegisterEnclaveServiceServer(a.server, a)
 	go func(s *grpc.Server, l net.Listener) { _ = s.Serve(l) }(a.server, a.listener)
@@ -94,14 +97,26 @@ func (a *agent) down() {
 	s.Stop()
 }
 
-func (a *agent) dial(string) (*grpc.ClientConn, error) {
-	return grpc.NewClient("passthrough:///agent", grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
-			a.mu.Lock()
-			l := a.listener
-			a.mu.Unlock()
-			return l.DialContext(ctx)
-		}))
+// alone is the only connection of a pool.
+type alone struct {
+	*rpc.Peer
+	pool *rpc.Pool
+}
+
+// Close ends both.
+func (a alone) Close() error { return errors.Join(a.Peer.Close(), a.pool.Close()) }
+
+func (a *agent) dial(address string) (Conn, error) {
+	pool, err := rpc.NewPool(grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+		a.mu.Lock()
+		l := a.listener
+		a.mu.Unlock()
+		return l.DialContext(ctx)
+	}))
+	if err != nil {
+		return nil, err
+	}
+	return alone{pool.Dial(address), pool}, nil
 }
 
 func (a *agent) admit(f *agentv1.Fence) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"sort"
 	"sync"
@@ -23,6 +24,12 @@ type Sink interface {
 	Observed(k model.ContainerKey, o model.Observation)
 }
 
+// Conn is the connection to an agent. It connects when it is used, and again.
+type Conn interface {
+	grpc.ClientConnInterface
+	io.Closer
+}
+
 // Config describes a fleet.
 type Config struct {
 	Log       *slog.Logger
@@ -31,7 +38,7 @@ type Config struct {
 	// Profiles are the CVM profiles that the policy permits.
 	Profiles []agentv1.CvmProfile
 	// Dial connects to an agent.
-	Dial func(address string) (*grpc.ClientConn, error)
+	Dial func(address string) (Conn, error)
 	Now  func() time.Time
 }
 

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"google.golang.org/grpc"
 
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
@@ -23,7 +22,7 @@ func still(t testing.TB, hosts int) *Fleet {
 	f, err := New(Config{
 		Log: slog.New(slog.DiscardHandler), ClusterID: "c", Epoch: 1, Now: time.Now,
 		Profiles: []agentv1.CvmProfile{agentv1.CvmProfile_CVM_PROFILE_NONE},
-		Dial:     func(address string) (*grpc.ClientConn, error) { return rpc.Dial(address) },
+		Dial:     func(address string) (Conn, error) { return rpc.Dial(address) },
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	"google.golang.org/grpc"
 
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
@@ -30,7 +29,7 @@ const (
 // session follows one host. Its Run is the only writer of what the agent says.
 type session struct {
 	fleet *Fleet
-	conn  *grpc.ClientConn
+	conn  Conn
 	stop  context.CancelFunc
 	done  chan struct{}
 
