@@ -107,7 +107,8 @@ func (f *Fleet) launch(s *session) {
 	}
 	ctx, cancel := context.WithCancel(f.ctx)
 	s.stop = cancel
-	f.runs.Go(func() { s.run(ctx) })
+	f.runs.Add(1)
+	s.run(ctx, f.runs.Done)
 }
 
 // Add follows a host from now on; adding it again changes its record only.

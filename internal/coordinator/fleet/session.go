@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+	"google.golang.org/grpc"
 
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
@@ -67,25 +69,29 @@ func (s *session) update(change func()) {
 	s.fleet.wake()
 }
 
-// run keeps watching the agent until ctx ends.
-func (s *session) run(ctx context.Context) {
-	defer close(s.done)
+// run keeps watching the agent until ctx ends, and calls ended then. It does not
+// block.
+func (s *session) run(ctx context.Context, ended func()) {
 	retry := backoff.NewExponentialBackOff()
 	retry.InitialInterval, retry.MaxInterval = 100*time.Millisecond, 5*time.Second
-	for ctx.Err() == nil {
-		start := s.fleet.cfg.Now()
-		err := s.watch(ctx)
-		if ctx.Err() != nil {
-			return
+	var again func(error)
+	start := s.fleet.cfg.Now()
+	again = func(err error) {
+		if ctx.Err() == nil {
+			s.lost(err)
+			if s.fleet.cfg.Now().Sub(start) > retry.MaxInterval {
+				retry.Reset()
+			}
+			if wait(ctx, retry.NextBackOff()) {
+				start = s.fleet.cfg.Now()
+				s.watch(ctx, again)
+				return
+			}
 		}
-		s.lost(err)
-		if s.fleet.cfg.Now().Sub(start) > retry.MaxInterval {
-			retry.Reset()
-		}
-		if !wait(ctx, retry.NextBackOff()) {
-			return
-		}
+		close(s.done)
+		ended()
 	}
+	s.watch(ctx, again)
 }
 
 func wait(ctx context.Context, d time.Duration) bool {
@@ -114,40 +120,59 @@ func (s *session) lost(err error) {
 	})
 }
 
-// watch follows the host's facts and enclaves until one of the streams breaks.
-// The facts are followed by the caller's goroutine: there are thousands of hosts,
-// and a goroutine less for each.
-func (s *session) watch(ctx context.Context) error {
+// watch follows the host's facts and enclaves until one of the streams breaks, and
+// tells ended why. It does not block.
+func (s *session) watch(ctx context.Context, ended func(error)) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		cancel(s.watchEnclaves(ctx))
-	}()
-	cancel(s.watchHost(ctx))
-	<-ended
-	return context.Cause(ctx)
+	var left atomic.Int32
+	end := func(err error) {
+		cancel(err)
+		if left.Add(-1) == 0 {
+			ended(context.Cause(ctx))
+		}
+	}
+	left.Store(2)
+	go s.watchHost(ctx, end)
+	go s.watchEnclaves(ctx, end)
 }
 
-func (s *session) watchHost(ctx context.Context) error {
+// receive hands every message of a stream to take until either fails, and tells
+// ended why. Each message is awaited by a goroutine of its own: to take one needs
+// a larger stack than to wait for it, and a stack that is more than a quarter in
+// use is never made smaller again. There are thousands of hosts, most of them
+// silent.
+func receive[T any](stream grpc.ServerStreamingClient[T], what string, take func(*T) error, ended func(error)) {
+	m, err := stream.Recv()
+	if err != nil {
+		ended(streamEnd(what, err))
+		return
+	}
+	if err := take(m); err != nil {
+		ended(err)
+		return
+	}
+	go receive(stream, what, take, ended)
+}
+
+func (s *session) watchHost(ctx context.Context, ended func(error)) {
 	stream, err := agentv1.NewHostServiceClient(s.conn).WatchHost(ctx, &agentv1.WatchHostRequest{Fence: s.fleet.fence()})
 	if err != nil {
-		return fmt.Errorf("watch host: %w", err)
+		ended(fmt.Errorf("watch host: %w", err))
+		return
 	}
-	for {
-		m, err := stream.Recv()
-		if err != nil {
-			return streamEnd("host", err)
-		}
-		h := m.GetHost()
-		if len(h.GetGpus()) > maxGPUs {
-			return fmt.Errorf("the agent reports %d GPUs, more than %d", len(h.GetGpus()), maxGPUs)
-		}
-		s.update(func() {
-			s.facts, s.told, s.seen = h, true, s.fleet.cfg.Now()
-			s.nowReady()
-		})
+	receive(stream, "host", s.takeFacts, ended)
+}
+
+func (s *session) takeFacts(m *agentv1.WatchHostResponse) error {
+	h := m.GetHost()
+	if len(h.GetGpus()) > maxGPUs {
+		return fmt.Errorf("the agent reports %d GPUs, more than %d", len(h.GetGpus()), maxGPUs)
 	}
+	s.update(func() {
+		s.facts, s.told, s.seen = h, true, s.fleet.cfg.Now()
+		s.nowReady()
+	})
+	return nil
 }
 
 func (s *session) nowReady() {
@@ -157,25 +182,21 @@ func (s *session) nowReady() {
 	}
 }
 
-func (s *session) watchEnclaves(ctx context.Context) error {
+func (s *session) watchEnclaves(ctx context.Context, ended func(error)) {
 	stream, err := agentv1.NewEnclaveServiceClient(s.conn).WatchEnclaves(ctx, &agentv1.WatchEnclavesRequest{Fence: s.fleet.fence()})
 	if err != nil {
-		return fmt.Errorf("watch enclaves: %w", err)
+		ended(fmt.Errorf("watch enclaves: %w", err))
+		return
 	}
 	snapshot := map[string]*agentv1.Enclave{}
-	for {
-		m, err := stream.Recv()
-		if err != nil {
-			return streamEnd("enclaves", err)
+	receive(stream, "enclaves", func(m *agentv1.WatchEnclavesResponse) (err error) {
+		if snapshot == nil {
+			s.change(m)
+			return nil
 		}
-		if snapshot != nil {
-			if snapshot, err = s.collect(snapshot, m); err != nil {
-				return err
-			}
-			continue
-		}
-		s.change(m)
-	}
+		snapshot, err = s.collect(snapshot, m)
+		return err
+	}, ended)
 }
 
 func streamEnd(what string, err error) error {
