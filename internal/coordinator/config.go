@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -28,6 +29,7 @@ type Config struct {
 	Attestation attestation.Config `yaml:"attestation"`
 	Git         Git                `yaml:"git"`
 	Limits      Limits             `yaml:"limits"`
+	Restarts    Restarts           `yaml:"restarts"`
 	Reaper      Reaper             `yaml:"reaper"`
 }
 
@@ -80,6 +82,21 @@ type Limits struct {
 	RequestKeep time.Duration `yaml:"request_keep"`
 }
 
+// Restarts says how what has died by itself is started again.
+type Restarts struct {
+	// Attempts is how many are made before the container is FAILED; with 0 nothing
+	// is started again.
+	Attempts int `yaml:"attempts"`
+	// Pause is the time before the first; it doubles each time, up to MaxPause.
+	Pause    time.Duration `yaml:"pause"`
+	MaxPause time.Duration `yaml:"max_pause"`
+	// Steady is how long it must have served for the count to begin anew.
+	Steady time.Duration `yaml:"steady"`
+}
+
+// maxAttempts bounds Restarts.Attempts.
+const maxAttempts = 1000
+
 // Reaper says when what nobody wants is stopped.
 type Reaper struct {
 	Every time.Duration `yaml:"every"`
@@ -101,7 +118,8 @@ func (c *Config) SetDefaults() {
 			StopMargin: l.StopMargin, Free: l.Free, Hold: l.Hold, Teardown: l.Teardown,
 			RouteHold: 10 * time.Minute, RequestKeep: 24 * time.Hour,
 		},
-		Reaper: Reaper{Every: 30 * time.Second, Grace: 10 * time.Minute, Keep: time.Hour},
+		Restarts: Restarts{Attempts: l.Restarts, Pause: l.RestartPause, MaxPause: l.RestartMaxPause, Steady: l.Steady},
+		Reaper:   Reaper{Every: 30 * time.Second, Grace: 10 * time.Minute, Keep: time.Hour},
 	}
 }
 
@@ -141,19 +159,22 @@ func (c *Config) Validate() error {
 		"limits.drain": c.Limits.Drain, "limits.stop": c.Limits.Stop, "limits.stop_margin": c.Limits.StopMargin,
 		"limits.free": c.Limits.Free, "limits.hold": c.Limits.Hold, "limits.teardown": c.Limits.Teardown,
 		"limits.route_hold": c.Limits.RouteHold, "limits.request_keep": c.Limits.RequestKeep,
+		"restarts.pause": c.Restarts.Pause, "restarts.steady": c.Restarts.Steady,
 		"reaper.every": c.Reaper.Every, "reaper.grace": c.Reaper.Grace, "reaper.keep": c.Reaper.Keep, "git.timeout": c.Git.Timeout,
 	} {
 		need(d > 0, key, "must be more than 0, such as 30s")
 	}
+	need(c.Restarts.Attempts >= 0 && c.Restarts.Attempts <= maxAttempts, "restarts.attempts", fmt.Sprintf("must be from 0 (start nothing again) to %d", maxAttempts))
+	need(c.Restarts.MaxPause >= c.Restarts.Pause, "restarts.max_pause", "must not be shorter than restarts.pause")
 	return errors.Join(errs...)
 }
 
 func (c *Config) engineLimits() engine.Limits {
-	l, d := c.Limits, engine.DefaultLimits()
+	l, r := c.Limits, c.Restarts
 	return engine.Limits{
 		Pending: l.Pending, Started: l.Started, Ack: l.Ack, Drain: l.Drain, Stop: l.Stop,
 		StopMargin: l.StopMargin, Free: l.Free, Hold: l.Hold, Teardown: l.Teardown,
-		RestartPause: d.RestartPause, Restarts: d.Restarts, Steady: d.Steady,
+		RestartPause: r.Pause, RestartMaxPause: r.MaxPause, Restarts: r.Attempts, Steady: r.Steady,
 	}
 }
 

@@ -22,12 +22,13 @@ type Limits struct {
 	// Hold is how long a candidate waits for a person.
 	Hold time.Duration
 	// RestartPause is the time before an enclave that died is started again for the
-	// first time; it doubles with every attempt. Restarts is how many attempts are
-	// made, and Steady how long an enclave must have served for the count to begin
-	// anew.
-	RestartPause time.Duration
-	Restarts     int
-	Steady       time.Duration
+	// first time; it doubles with every attempt up to RestartMaxPause. Restarts is
+	// how many attempts are made, and Steady how long an enclave must have served
+	// for the count to begin anew.
+	RestartPause    time.Duration
+	RestartMaxPause time.Duration
+	Restarts        int
+	Steady          time.Duration
 	// Teardown is how long a stop or deletion waits for an update to end.
 	Teardown time.Duration
 }
@@ -45,8 +46,21 @@ func DefaultLimits() Limits {
 		Hold:       24 * time.Hour,
 		Teardown:   10 * time.Minute,
 
-		RestartPause: 5 * time.Second,
-		Restarts:     5,
-		Steady:       10 * time.Minute,
+		RestartPause:    5 * time.Second,
+		RestartMaxPause: 5 * time.Minute,
+		Restarts:        5,
+		Steady:          10 * time.Minute,
 	}
+}
+
+// restartPause is the time before the next start, after this many attempts.
+func (l Limits) restartPause(attempts int) time.Duration {
+	pause := l.RestartPause
+	for range attempts {
+		if pause >= l.RestartMaxPause {
+			break
+		}
+		pause *= 2
+	}
+	return min(pause, l.RestartMaxPause)
 }

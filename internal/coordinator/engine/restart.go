@@ -50,10 +50,13 @@ func (t *transition) schedule(f *Failure) {
 	if r.Attempts >= t.limits.Restarts {
 		c.Status, r.At = model.Failed, time.Time{}
 		c.Text = fmt.Sprintf("it was started again %d times and did not stay; the last time: %s", r.Attempts, f.Text)
+		if r.Attempts == 0 {
+			c.Text = "it has ended, and this coordinator starts nothing again by itself: " + f.Text
+		}
 		t.tell(model.Error, "RESTARTS_EXHAUSTED", "%s", c.Text)
 		return
 	}
-	pause := t.limits.RestartPause << r.Attempts
+	pause := t.limits.restartPause(r.Attempts)
 	r.Attempts++
 	r.At = t.now.Add(pause)
 	c.Status = model.Deploying

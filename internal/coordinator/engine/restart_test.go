@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -62,6 +63,25 @@ func TestRestartsBackOffAndEnd(t *testing.T) {
 	w.want(model.Succeeded, model.Running, w.state.Container.Active.ID)
 	if w.state.Container.Restart != nil {
 		t.Error("a person's start does not clear the count")
+	}
+}
+
+func TestPausesDoubleUpToTheLongest(t *testing.T) {
+	l := Limits{RestartPause: 5 * time.Second, RestartMaxPause: time.Minute}
+	for attempts, want := range map[int]time.Duration{0: 5 * time.Second, 1: 10 * time.Second, 3: 40 * time.Second, 4: time.Minute, 1000: time.Minute} {
+		if got := l.restartPause(attempts); got != want {
+			t.Errorf("after %d attempts the pause is %s, want %s", attempts, got, want)
+		}
+	}
+}
+
+func TestWithoutAttemptsNothingIsStartedAgain(t *testing.T) {
+	w := deployed(t)
+	w.engine.Limits.Restarts = 0
+	w.die()
+	c := w.state.Container
+	if c.Status != model.Failed || !Deadline(w.state).IsZero() || !strings.Contains(c.Text, "starts nothing again") {
+		t.Errorf("the container is %s (%s) with a deadline at %s, want FAILED for good", c.Status, c.Text, Deadline(w.state))
 	}
 }
 
