@@ -157,3 +157,18 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func FuzzSize(f *testing.F) {
+	for _, text := range []string{"512", "16KiB", "64 MiB", "16777216TiB", "-1", "1e3B", "B"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		size, err := ParseSize(text)
+		if err != nil {
+			return
+		}
+		if again, err := ParseSize(size.String()); err != nil || again != size {
+			t.Errorf("%q is %d, written as %s, which is %d, %v", text, size, size, again, err)
+		}
+	})
+}

@@ -38,7 +38,8 @@ func (s *Server) parseToken(prefix, token string) (int64, error) {
 		return 0, bad
 	}
 	revision, err := strconv.ParseInt(parts[2], 10, 64)
-	if err != nil || revision < 0 {
+	// Only what token writes is taken: no +7, no 007.
+	if err != nil || revision < 0 || s.token(prefix, revision) != token {
 		return 0, bad
 	}
 	return revision, nil
