@@ -18,7 +18,7 @@ const docsFile = "../../docs/cli.md"
 
 // documented are the groups whose commands docs/cli.md describes; the others
 // have pages of their own.
-var documented = []string{"container", "secret", "host", "route", "config", "completion", "version"}
+var documented = []string{"container", "secret", "host", "route", "backup", "config", "completion", "version"}
 
 // shown are the scenes that stand under a command; one without an entry shows
 // the scene of its own name.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"io"
+	"io/fs"
 	"os"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/casemate-dev/casemate/internal/cli/follow"
 	"github.com/casemate-dev/casemate/internal/rpc"
+	"github.com/casemate-dev/casemate/pkg/atomicfile"
 )
 
 // Env is everything of the process that commands touch.
@@ -26,6 +28,8 @@ type Env struct {
 	// Getenv and Open are those of os.
 	Getenv func(string) string
 	Open   func(string) (io.ReadCloser, error)
+	// WriteNew is that of atomicfile.
+	WriteNew func(path string, perm fs.FileMode, fill func(io.Writer) error) error
 	// Home is the home folder; empty if there is none.
 	Home string
 	// Now is the clock, Redraw how often a live view is drawn anew.
@@ -56,9 +60,10 @@ func System(version string) Env {
 		ReadPassword: func() ([]byte, error) {
 			return term.ReadPassword(int(os.Stdin.Fd()))
 		},
-		Getenv: os.Getenv,
-		Open:   func(name string) (io.ReadCloser, error) { return os.Open(name) },
-		Home:   home, Now: time.Now, Redraw: 200 * time.Millisecond,
+		Getenv:   os.Getenv,
+		Open:     func(name string) (io.ReadCloser, error) { return os.Open(name) },
+		WriteNew: atomicfile.WriteNew,
+		Home:     home, Now: time.Now, Redraw: 200 * time.Millisecond,
 		Dial: rpc.Dial, NewID: uuid.NewString,
 		Patience: follow.DefaultLimits, Version: version,
 	}

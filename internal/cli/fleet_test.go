@@ -48,8 +48,10 @@ type fleet struct {
 	// quiet is closed when a watch has sent all there is.
 	quiet chan struct{}
 
-	logs  [][]byte
-	calls []proto.Message
+	logs [][]byte
+	// backup is what a download sends.
+	backup []*cv1.DownloadBackupResponse
+	calls  []proto.Message
 }
 
 func newFleet() *fleet {
@@ -59,6 +61,7 @@ func newFleet() *fleet {
 		events: someEvents(), revisions: someRevisions(), plans: []*cv1.Plan{bluePlan()},
 		script: goodUpdate(), history: []*cv1.Update{failingUpdate()[2], goodUpdate()[9]},
 		breaks: map[int]error{}, refuse: map[string]error{}, quiet: make(chan struct{}),
+		backup: someBackup("the store"),
 	}
 }
 
@@ -71,6 +74,7 @@ func (f *fleet) register(r grpc.ServiceRegistrar) {
 	cv1.RegisterHostServiceServer(r, fleetHosts{fleet: f})
 	cv1.RegisterRouteServiceServer(r, fleetRoutes{fleet: f})
 	cv1.RegisterEventServiceServer(r, fleetEvents{fleet: f})
+	cv1.RegisterBackupServiceServer(r, fleetBackups{fleet: f})
 }
 
 // took records a call and says whether it is refused.

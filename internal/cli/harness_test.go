@@ -38,7 +38,9 @@ type world struct {
 	// seen is what a person sees of both, in order.
 	seen strings.Builder
 	vars map[string]string
-	dial []string
+	// written are the new files, by path.
+	written map[string]string
+	dial    []string
 }
 
 // newWorld serves the fleet in memory, through the chain of the real server, so
@@ -59,7 +61,7 @@ func newWorld(t *testing.T, f *fleet) *world {
 			t.Error(err)
 		}
 	})
-	w := &world{fleet: f, vars: map[string]string{}}
+	w := &world{fleet: f, vars: map[string]string{}, written: map[string]string{}}
 	ids := 0
 	w.env = Env{
 		In: strings.NewReader(""), Out: io.MultiWriter(&w.out, &seer{to: &w.seen}), Err: io.MultiWriter(&w.err, &seer{to: &w.seen, mark: stderrMark}),
@@ -67,6 +69,7 @@ func newWorld(t *testing.T, f *fleet) *world {
 		ReadPassword: func() ([]byte, error) { return nil, io.EOF },
 		Getenv:       func(k string) string { return w.vars[k] },
 		Open:         func(name string) (io.ReadCloser, error) { return os.Open(name) },
+		WriteNew:     w.writeNew,
 		Now:          func() time.Time { return now }, Redraw: time.Hour,
 		NewID:    func() string { ids++; return fmt.Sprintf("request-%d", ids) },
 		Patience: follow.Limits{First: time.Millisecond, Longest: time.Millisecond, GiveUp: 20 * time.Millisecond},
@@ -78,6 +81,19 @@ func newWorld(t *testing.T, f *fleet) *world {
 		},
 	}
 	return w
+}
+
+// writeNew keeps what would be a new file.
+func (w *world) writeNew(path string, _ fs.FileMode, fill func(io.Writer) error) error {
+	if _, taken := w.written[path]; taken {
+		return fs.ErrExist
+	}
+	var b strings.Builder
+	if err := fill(&b); err != nil {
+		return err
+	}
+	w.written[path] = b.String()
+	return nil
 }
 
 // answers makes stdin a terminal at which somebody types.

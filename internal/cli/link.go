@@ -26,6 +26,7 @@ type link struct {
 	hosts      cv1.HostServiceClient
 	routes     cv1.RouteServiceClient
 	events     cv1.EventServiceClient
+	backups    cv1.BackupServiceClient
 }
 
 // connect returns the connection, made when first asked for.
@@ -50,6 +51,7 @@ func (a *app) connect() (*link, error) {
 		hosts:      cv1.NewHostServiceClient(conn),
 		routes:     cv1.NewRouteServiceClient(conn),
 		events:     cv1.NewEventServiceClient(conn),
+		backups:    cv1.NewBackupServiceClient(conn),
 	}
 	return a.link, nil
 }

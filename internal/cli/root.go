@@ -16,6 +16,7 @@ var groups = []func(*app) *cobra.Command{
 	newSecret,
 	newHost,
 	newRoute,
+	newBackup,
 	newConfig,
 	newAttest,
 	newRelease,

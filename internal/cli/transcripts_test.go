@@ -109,6 +109,8 @@ var scenes = []scene{
 	{name: "host-remove", args: []string{"host", "remove", "gpu-2", "--yes"}},
 	{name: "host-remove-used", args: []string{"host", "remove", "gpu-1", "--yes"}, code: 1},
 	{name: "route-list", args: []string{"route", "list"}},
+	{name: "backup", args: []string{"backup", "store-2026-03-04.db"}},
+	{name: "backup-taken", args: []string{"backup", "store-2026-03-04.db"}, code: 1, set: func(w *world) { w.written["store-2026-03-04.db"] = "precious" }},
 	{name: "config-check", args: []string{"config", "check", "testdata/good.yml", "testdata/bad.yml"}, code: 1},
 	{name: "config-check-json", args: []string{"config", "check", "-o", "json", "testdata/good.yml", "testdata/bad.yml"}, code: 1},
 	{name: "config-check-usable", args: []string{"config", "check", "testdata/good.yml"}},

@@ -10,10 +10,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -37,7 +35,7 @@ import (
 type Daemon struct {
 	cfg    Config
 	log    *slog.Logger
-	store  store.Store
+	store  *sqlite.Store
 	parts  parts
 	server *rpc.Server
 }
@@ -87,7 +85,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, ready func()) (retEr
 }
 
 // wire builds the parts from the store upwards.
-func wire(ctx context.Context, cfg Config, log *slog.Logger, s store.Store, agents *rpc.Pool) (*Daemon, error) {
+func wire(ctx context.Context, cfg Config, log *slog.Logger, s *sqlite.Store, agents *rpc.Pool) (*Daemon, error) {
 	d := &Daemon{cfg: cfg, log: log, store: s, parts: parts{agents: agents}}
 	key, err := vault.LoadKey(cfg.SecretsKey)
 	if err != nil {
@@ -212,42 +210,6 @@ func (d *Daemon) run(ctx context.Context, ready func()) error {
 		return cause
 	}
 	return err
-}
-
-// serve listens and serves the API.
-func (d *Daemon) serve(ctx context.Context, g *errgroup.Group) error {
-	p := &d.parts
-	services, err := api.New(ctx, api.Config{
-		Log: d.log, Records: p.records, Runner: p.runner, Planner: p.planner, Fleet: p.fleet,
-		Gateways: p.gateways, Vault: p.vault, BaseDomain: strings.ToLower(d.cfg.BaseDomain),
-		HoldTimeout: d.cfg.Limits.RouteHold, Now: time.Now,
-		NewUID: func() string { return "c" + newID(5) },
-	})
-	if err != nil {
-		return err
-	}
-	local, err := rpc.Listen(ctx, d.cfg.Listen.Local)
-	if err != nil {
-		return err
-	}
-	var remote []net.Listener
-	if d.cfg.Listen.TCP != "" {
-		tcp, err := rpc.Listen(ctx, d.cfg.Listen.TCP)
-		if err != nil {
-			return errors.Join(err, local.Close())
-		}
-		d.log.Info("serving", "tcp", tcp.Addr().String())
-		remote = append(remote, tcp)
-	}
-	d.server, err = rpc.NewServer(rpc.Config{
-		Log: d.log, Register: services.Register, MapError: api.MapError, Slow: api.Slow(),
-		Local: []net.Listener{local}, Remote: remote,
-	})
-	if err != nil {
-		return errors.Join(err, local.Close())
-	}
-	g.Go(func() error { return d.server.Run(ctx) })
-	return nil
 }
 
 // sweepEvery is the time between two sweeps of old request ids.

@@ -1,6 +1,7 @@
 package netns
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -8,8 +9,8 @@ import (
 	"testing"
 
 	cv1 "github.com/casemate-dev/casemate/gen/casemate/coordinator/v1"
+	"github.com/casemate-dev/casemate/internal/cli"
 	"github.com/casemate-dev/casemate/internal/dev"
-	"github.com/casemate-dev/casemate/internal/store/sqlite"
 )
 
 // TestAnOldBackupRestored pins what docs/restore.md says: what was updated since
@@ -22,7 +23,7 @@ func TestAnOldBackupRestored(t *testing.T) {
 	web, chat := f.deploy(t, "web", dev.HostName(0)), f.deploy(t, "chat", dev.HostName(0))
 	same := f.container(t, "chat", anything).GetActiveEnclave()
 	backup := filepath.Join(f.Dir, "backup.db")
-	f.whileStopped(t, func() error { return f.backup(t, backup) })
+	f.backup(t, backup)
 
 	for _, tag := range []string{"v1.1.0", "v1.3.0", "v1.1.0"} {
 		succeeded(t, f.follow(t, f.begin(t, "web", tag, dev.HostName(1)), dev.Ended))
@@ -86,13 +87,15 @@ func (f *fleet) whileStopped(t *testing.T, do func() error) {
 
 func (f *fleet) store() string { return filepath.Join(f.Dir, "coordinator", "store.db") }
 
-// backup writes a backup of the store to path.
-func (f *fleet) backup(t *testing.T, path string) error {
-	s, err := sqlite.Open(t.Context(), sqlite.Config{Path: f.store()})
-	if err != nil {
-		return err
+// backup has the command line write a backup of the running store to path.
+func (f *fleet) backup(t *testing.T, path string) {
+	t.Helper()
+	var said bytes.Buffer
+	env := cli.System("test")
+	env.Out, env.Err = &said, &said
+	if code := cli.Run(t.Context(), []string{"backup", path, "--coordinator", f.Socket()}, env); code != cli.ExitOK {
+		t.Fatalf("casemate backup: exit code %d: %s", code, &said)
 	}
-	return errors.Join(s.Backup(t.Context(), path), s.Close())
 }
 
 // restore puts a backup in the place of the store.
