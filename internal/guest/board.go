@@ -46,6 +46,12 @@ func (b *board) setStopping() {
 	b.update(func(s *guestapi.BootStatus) { s.Stopping, s.Ready = true, false })
 }
 
+func (b *board) stopping() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.status.Stopping
+}
+
 func (b *board) update(change func(*guestapi.BootStatus)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

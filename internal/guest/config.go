@@ -18,6 +18,9 @@ import (
 const (
 	// DefaultGrace is how long requests in flight may take after a power-off.
 	DefaultGrace = 30 * time.Second
+	// DefaultSilence is how long a connection that was made before a power-off may
+	// take to its first request: some round trips of a handshake.
+	DefaultSilence = 2 * time.Second
 	// DefaultMaxConnections bounds open connections.
 	DefaultMaxConnections = 4096
 )
@@ -47,6 +50,9 @@ type Config struct {
 	Log *slog.Logger
 	// Grace bounds draining; 0 means DefaultGrace.
 	Grace time.Duration
+	// Silence is how long after a power-off connections may be without any request;
+	// 0 means DefaultSilence.
+	Silence time.Duration
 	// MaxConnections bounds open connections; 0 means DefaultMaxConnections.
 	MaxConnections int
 }
@@ -144,6 +150,9 @@ func (c *Config) fill() error {
 	}
 	if c.Grace == 0 {
 		c.Grace = DefaultGrace
+	}
+	if c.Silence == 0 {
+		c.Silence = DefaultSilence
 	}
 	if c.MaxConnections == 0 {
 		c.MaxConnections = DefaultMaxConnections

@@ -4,16 +4,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"sync"
 	"time"
 )
 
-// drain stops accepting, waits up to the grace time for the requests in flight,
-// and ends those that are left.
-func (g *Guest) drain(ctx context.Context) {
+// drain closes idle connections, accepts who is connected already and nobody
+// else, waits up to the grace time for the requests in flight, and ends those
+// that are left. served has what the server's loop returned.
+func (g *Guest) drain(ctx context.Context, served chan error) {
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.Grace)
 	defer cancel()
+	g.server.SetKeepAlivesEnabled(false)
+	if err := g.door.end(); err != nil && !errors.Is(err, net.ErrClosed) {
+		g.cfg.Log.Warn("those who had just connected are refused", "error", err)
+	} else {
+		select {
+		case err := <-served:
+			served <- err
+		case <-ctx.Done():
+		}
+	}
+	g.callers.wait(ctx, g.cfg.Silence)
 	err := g.server.Shutdown(ctx)
 	if err == nil {
 		err = g.requests.wait(ctx) // Shutdown does not know upgraded connections

@@ -33,6 +33,8 @@ type Guest struct {
 	attesting chan struct{} // slots
 	upstream  atomic.Pointer[shim]
 	requests  *inflight
+	door      *lastCall
+	callers   *callers
 	server    *http.Server
 }
 
@@ -48,10 +50,12 @@ func New(cfg Config) (*Guest, error) {
 	g := &Guest{
 		cfg: cfg, identity: id, board: newBoard(cfg.Clock), nonces: newNonceLog(),
 		attesting: make(chan struct{}, maxAttestations), requests: newInflight(),
+		door: newLastCall(cfg.Listener), callers: newCallers(),
 	}
 	g.vault = newVault(cfg.Platform.GetSecretsKey(), id.digest, g.nonces)
 	g.server = &http.Server{
 		Handler: g.handler(), ReadHeaderTimeout: headerDeadline, IdleTimeout: idleDeadline, MaxHeaderBytes: maxHeader,
+		ConnState: g.callers.track,
 		ErrorLog:  slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
 		TLSConfig: &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{id.certificate}},
 	}
@@ -62,14 +66,14 @@ func New(cfg Config) (*Guest, error) {
 func (g *Guest) KeyDigest() [32]byte { return g.identity.digest }
 
 // Run serves from the moment it is called, boots, and goes on until powerOff is
-// closed: the power button. It then stops accepting, lets requests in flight end
-// within the grace time, stops the containers in reverse order, and returns. The
+// closed: the power button. It then lets in who is connected already, stops
+// accepting, lets requests in flight end within the grace time, stops the containers in reverse order, and returns. The
 // end of ctx is a power cut: everything ends at once. A boot that fails is shown
 // in the boot status; Run goes on, so that it can be read. Run is called once.
 func (g *Guest) Run(ctx context.Context, powerOff <-chan struct{}) error {
 	served := make(chan error, 1)
 	go func() {
-		served <- g.server.ServeTLS(netutil.LimitListener(g.cfg.Listener, g.cfg.MaxConnections), "", "")
+		served <- g.server.ServeTLS(netutil.LimitListener(g.door, g.cfg.MaxConnections), "", "")
 	}()
 	booting, stopBoot := context.WithCancel(ctx)
 	defer stopBoot()
@@ -88,7 +92,7 @@ func (g *Guest) Run(ctx context.Context, powerOff <-chan struct{}) error {
 	g.cfg.Log.Info("powering off")
 	g.board.setStopping()
 	stopBoot()
-	g.drain(ctx)
+	g.drain(ctx, served)
 	stopped := stopContainers(ctx, <-booted)
 	<-served //nolint:errcheck // the server was closed on purpose
 	return errors.Join(failure, stopped)
@@ -100,6 +104,9 @@ func (g *Guest) handler() http.Handler {
 		ctx, done := g.requests.begin(r.Context())
 		defer done()
 		r = r.WithContext(ctx)
+		if r.ProtoMajor > 1 && g.board.stopping() {
+			w.Header().Set("Connection", "close") // no new streams; HTTP/1 does so by itself
+		}
 		if strings.HasPrefix(r.URL.Path, guestapi.Prefix) {
 			own.ServeHTTP(w, r)
 			return

@@ -227,6 +227,54 @@ func TestPowerOffLetsRequestsInFlightEnd(t *testing.T) {
 	}
 }
 
+// TestPowerOffAnswersWhoIsConnected: a client that was connected before the power
+// button was pressed, and asks afterwards, is answered.
+func TestPowerOffAnswersWhoIsConnected(t *testing.T) {
+	r := start(t, configFile("", ""), platform(), func(cfg *guest.Config, m *machine) {
+		cfg.Grace, cfg.Silence = time.Minute, time.Minute
+		m.handler = http.HandlerFunc(echo)
+	})
+	r.untilReady()
+	conn, err := tls.Dial("tcp", r.addr, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // evidence is tested elsewhere
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	stopped := make(chan error, 1)
+	go func() { stopped <- r.stop() }()
+	refused(t, r.addr)
+	if _, err := fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: app.example\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatalf("a client that was connected was not answered: %v", err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusOK || !resp.Close {
+		t.Errorf("it was answered %s, connection closed: %v", resp.Status, resp.Close)
+	}
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestPowerOffDoesNotWaitForTheSilent: a connection without a request holds the
+// power-off up for a moment only.
+func TestPowerOffDoesNotWaitForTheSilent(t *testing.T) {
+	r := start(t, configFile("", ""), platform(), func(cfg *guest.Config, _ *machine) {
+		cfg.Grace, cfg.Silence = time.Hour, 10*time.Millisecond
+	})
+	conn, err := tls.Dial("tcp", r.addr, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // evidence is tested elsewhere
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if err := r.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
 // refused waits until new connections are refused.
 func refused(t *testing.T, addr string) {
 	t.Helper()
