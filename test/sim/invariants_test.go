@@ -20,6 +20,7 @@ func (w *world) check(s *seen, was change) {
 	w.atMostTwoWanted(s)
 	w.everyWaitHasADeadline(s)
 	w.drainAfterTheAcknowledgements(s, was)
+	w.runningOnceRouted(s, was)
 	w.restAfterProof(s, was)
 	w.calmMeetsNoDeadline(s, was)
 	w.heldUntilAccepted(s, was)
@@ -186,6 +187,18 @@ func (w *world) drainAfterTheAcknowledgements(s *seen, was change) {
 		if g.disconnect != nil && g.routes[r.Domain].Generation < r.Generation {
 			w.violate("R3", "%s leaves SWITCH at generation %d, gateway %s has %d", u.ID, r.Generation, g.name, g.routes[r.Domain].Generation)
 		}
+	}
+}
+
+// runningOnceRouted: what did not serve before is not RUNNING while gateways may
+// still refuse its clients.
+func (w *world) runningOnceRouted(s *seen, was change) {
+	u := s.update
+	if u == nil || u.Step != model.StepSwitch || s.container.Status != model.Running {
+		return
+	}
+	if was.container == nil || was.container.Status != model.Running {
+		w.violate("R3", "%s is RUNNING in SWITCH of %s, before the gateways have acknowledged", s.key, u.ID)
 	}
 }
 

@@ -70,7 +70,7 @@ func phase(u *cv1.Update, s cv1.UpdateStep) string {
 		return ""
 	}
 	switch s {
-	case holdRoute, stopOld, awaitFree:
+	case holdRoute, drain, stopOld, awaitFree:
 		return "1 of 2: stopping the old deployment"
 	case boot, attest, health, switching:
 		return "2 of 2: deploying the new one"

@@ -2,6 +2,10 @@ package engine
 
 import "time"
 
+// GuestDrain is how long a guest that is told to stop lets requests in flight
+// finish, at most (guest.DefaultGrace). It closes idle connections at once.
+const GuestDrain = 30 * time.Second
+
 // Limits are how long each step may take.
 type Limits struct {
 	// Pending is from the start of an update until its enclave runs.

@@ -33,6 +33,18 @@ func (t *transition) holdRoute() {
 	t.changeRoute(model.RouteHeld, nil)
 }
 
+// afterHoldRoute follows the acknowledgements of a held route: nothing new goes to
+// the old enclave. Its guest drains when it is told to stop, and knows which
+// connections are idle, so that only a drain timeout beyond the guest's own is
+// waited for here.
+func (t *transition) afterHoldRoute() {
+	if t.drainTimeout() > GuestDrain {
+		t.enter(model.StepDrain)
+		return
+	}
+	t.enter(model.StepStopOld)
+}
+
 // beginStopOld records the intent before the old enclave is told to stop. In a
 // replace this is where the downtime begins and the container's settings become
 // the new ones.
@@ -53,6 +65,9 @@ func (t *transition) oldGone() {
 	u := t.s.Update
 	u.OldGone = true
 	t.changed = true
+	if !u.Switched {
+		u.Left = 0
+	}
 	delete(t.s.Reservations, u.Old.ID)
 	if t.s.Container.Active != nil && t.s.Container.Active.ID == u.Old.ID {
 		t.s.Container.Active = nil

@@ -38,7 +38,7 @@ func init() {
 			enter:   (*transition).holdRoute,
 			effects: ackEffect,
 			limit:   after(func(l Limits) time.Duration { return l.Ack }),
-			late:    gatewaySilent(model.StepStopOld), forced: gatewaySilent(model.StepStopOld),
+			late:    gatewaySilent((*transition).afterHoldRoute), forced: gatewaySilent((*transition).afterHoldRoute),
 		},
 		model.StepStopOld: {
 			enter:   (*transition).beginStopOld,
@@ -74,7 +74,7 @@ func init() {
 			enter:   (*transition).switchRoute,
 			effects: ackEffect,
 			limit:   after(func(l Limits) time.Duration { return l.Ack }),
-			late:    gatewaySilent(""), forced: gatewaySilent(""),
+			late:    gatewaySilent((*transition).afterSwitch), forced: gatewaySilent((*transition).afterSwitch),
 		},
 		model.StepDrain: {
 			effects: func(t *transition) []Effect { return []Effect{AwaitDrain{t.s.Update.Old.ID}} },
@@ -136,9 +136,9 @@ func statusOf(u *model.Update) model.UpdateStatus {
 		return model.Pending
 	case model.StepAttest, model.StepHealth:
 		return model.Started
-	case model.StepHold, model.StepSwitch, model.StepDrain:
+	case model.StepHold, model.StepSwitch:
 		return model.Ready
-	case model.StepStopOld:
+	case model.StepDrain, model.StepStopOld:
 		if u.Switched {
 			return model.Ready
 		}
@@ -153,11 +153,18 @@ func pendingLimit(t *transition) time.Time { return t.s.Update.PendingUntil }
 func startedLimit(t *transition) time.Time { return t.s.Update.StartedUntil }
 
 func drainLimit(t *transition) time.Time {
-	d := t.s.Update.Options.DrainTimeout
-	if d <= 0 {
-		d = t.limits.Drain
+	if !t.s.Update.Switched {
+		return t.now.Add(t.drainTimeout() - GuestDrain)
 	}
-	return t.now.Add(d)
+	return t.now.Add(t.drainTimeout())
+}
+
+// drainTimeout is how long connections to the old version may go on.
+func (t *transition) drainTimeout() time.Duration {
+	if d := t.s.Update.Options.DrainTimeout; d > 0 {
+		return d
+	}
+	return t.limits.Drain
 }
 
 func after(d func(Limits) time.Duration) func(*transition) time.Time {
@@ -183,7 +190,11 @@ func attestEffects(t *transition) []Effect {
 
 func stopOldEffects(t *transition) []Effect {
 	u := t.s.Update
-	return []Effect{Halt{*u.Old, t.limits.Stop, "replaced by " + u.New.ID}}
+	halt := Halt{*u.Old, t.limits.Stop, "replaced by " + u.New.ID}
+	if u.Switched {
+		return []Effect{halt}
+	}
+	return []Effect{halt, AwaitDrain{u.Old.ID}} // shows what its guest still lets finish
 }
 
 func stopNewEffects(t *transition) []Effect {

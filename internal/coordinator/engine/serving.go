@@ -64,7 +64,7 @@ func (t *transition) activeDied(o model.Observation) {
 	if r := t.s.Route; r.State == model.RouteServing && r.Enclave == gone.ID {
 		t.nextRoute(model.RouteClosed, nil)
 	}
-	if u := t.active(); u != nil && u.Step == model.StepHoldRoute {
+	if u := t.active(); u != nil && !u.Switched && (u.Step == model.StepHoldRoute || u.Step == model.StepDrain) {
 		u.OldStopping = true
 		c.Spec = u.NewSpec
 		t.enter(model.StepAwaitFree)

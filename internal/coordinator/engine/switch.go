@@ -39,7 +39,8 @@ func (t *transition) switchRoute() {
 	u.Switched, u.SwitchedAt = true, t.now
 	serving := u.New
 	serving.Since = t.now
-	c.Active, c.Status, c.Unhealthy = &serving, model.Running, false
+	// Its status stays what it is until the gateways send clients there: see afterSwitch.
+	c.Active, c.Unhealthy = &serving, false
 	c.Reason, c.Text = "", ""
 	c.StartTimeout, c.HealthWait = u.Options.StartTimeout, u.Options.HealthWait
 	if u.Kind != model.KindRestart {
@@ -68,7 +69,7 @@ func (t *transition) acknowledged(ev Acknowledged) {
 	}
 	switch u.Step {
 	case model.StepHoldRoute:
-		t.enter(model.StepStopOld)
+		t.afterHoldRoute()
 	case model.StepSwitch:
 		t.afterSwitch()
 	}
@@ -76,20 +77,21 @@ func (t *transition) acknowledged(ev Acknowledged) {
 
 // gatewaySilent goes on without a gateway that does not acknowledge: what it
 // still sends to the old enclave is lost when that stops, and is told.
-func gatewaySilent(next model.Step) func(*transition) {
+func gatewaySilent(next func(*transition)) func(*transition) {
 	return func(t *transition) {
 		t.tell(model.Warning, "GATEWAY_SILENT", "not every gateway has acknowledged generation %d of %s: going on without it", t.s.Route.Generation, t.s.Route.Domain)
 		t.note("not every gateway acknowledged")
-		if next == "" {
-			t.afterSwitch()
-			return
-		}
-		t.enter(next)
+		next(t)
 	}
 }
 
+// afterSwitch follows the acknowledgements. A container that did not serve
+// before is RUNNING from here on: whoever asks now meets the new version.
 func (t *transition) afterSwitch() {
-	u := t.s.Update
+	u, c := t.s.Update, t.s.Container
+	if c.Status == model.Deploying && c.Active != nil && c.Active.ID == u.New.ID {
+		c.Status, t.changed = model.Running, true
+	}
 	if u.Old == nil || u.OldGone {
 		t.enter(model.StepRelease)
 		return
@@ -102,19 +104,19 @@ func (t *transition) drained(ev Drained) {
 		t.teardownDrained(ev.Left)
 	}
 	u := t.active()
-	if u == nil || u.Step != model.StepDrain || u.Old.ID != ev.Enclave {
+	if u == nil || u.Old == nil || u.Old.ID != ev.Enclave || u.Step != model.StepDrain && u.Step != model.StepStopOld {
 		return
 	}
 	if u.Left != ev.Left {
 		u.Left, t.changed = ev.Left, true
 	}
-	if ev.Left == 0 {
+	if ev.Left == 0 && u.Step == model.StepDrain {
 		t.enter(model.StepStopOld)
 	}
 }
 
 func (t *transition) drainOver() {
-	if left := t.s.Update.Left; left > 0 {
+	if left := t.s.Update.Left; left > 0 && t.s.Update.Switched {
 		t.tell(model.Warning, "DRAIN_TIMEOUT", "%d connections to %s are cut: the drain timeout is over", left, t.s.Update.Old.ID)
 	}
 	t.enter(model.StepStopOld)
