@@ -92,18 +92,6 @@ func (f *fleet) load(t *testing.T, name string) *dev.Load {
 	return l
 }
 
-// cutOnce wants each client to have lost at most the connection on which it was
-// being answered when the old version stopped: nobody who connects anew is
-// refused.
-func cutOnce(t *testing.T, l *dev.Load) dev.Stats {
-	t.Helper()
-	s := settled(t, l)
-	if s.Failed > clients || s.Sent == 0 {
-		t.Errorf("of %d requests %d failed: %v", s.Sent, s.Failed, s.Errors)
-	}
-	return s
-}
-
 // settled returns what clients saw, once what was asked before is answered.
 func settled(t *testing.T, l *dev.Load) dev.Stats {
 	t.Helper()

@@ -60,7 +60,7 @@ func replaceHoldsTheRoute(t *testing.T, f *fleet) {
 	}
 	u = f.ended(t, u, succeeded)
 	wantSteps(t, u, "prepare", "hold-route", "stop-old", "await-free", "boot", "attest", "health", "switch", "release", "done")
-	s := cutOnce(t, l)
+	s := unharmed(t, l)
 	if !slices.Equal(s.Tags, []string{"v1", "v2"}) {
 		t.Errorf("clients saw the tags %v", s.Tags)
 	}
@@ -163,7 +163,7 @@ func restoreOnFailure(t *testing.T, f *fleet) {
 	if c := f.get(t, "big"); c.GetStatus() != isRunning || c.GetActiveTag() != "v1" || c.GetSpec().GetTag() != "v1" {
 		t.Errorf("the container is %v, want v1 again", c)
 	}
-	cutOnce(t, l)
+	unharmed(t, l)
 	f.fails(t, 1, "", "container", "relaunch", "big", "--tag", "v2", "--restore-on-failure", "--yes")
 	if a := f.ask(t, "big"); a.Tag != "v1" {
 		t.Errorf("%+v answers", a)
@@ -186,7 +186,7 @@ func cancelledReplace(t *testing.T, f *fleet) {
 			if c := f.get(t, "big"); c.GetStatus() != isRunning || c.GetActiveTag() != "v1" {
 				t.Errorf("after the cancellation the container is %v", c)
 			}
-			if s := cutOnce(t, l); !slices.Equal(s.Tags, []string{"v1"}) {
+			if s := unharmed(t, l); !slices.Equal(s.Tags, []string{"v1"}) {
 				t.Errorf("clients saw the tags %v, want v1 only", s.Tags)
 			}
 		})
