@@ -164,8 +164,8 @@ func (c *conn) join(backend *net.TCPConn, e *entry, hello []byte) error {
 		}
 	}
 	c.entry = e
-	c.up.init(c.client, backend, c.raw, rawBackend)
-	c.down.init(backend, c.client, rawBackend, c.raw)
+	c.up.init(c.client, backend, c.raw, rawBackend, &c.s.pipes)
+	c.down.init(backend, c.client, rawBackend, c.raw, &c.s.pipes)
 	c.s.live.join(c)
 	// A failure of the write shows in both directions, where it is classified.
 	if c.up.to.send(hello) == nil {
@@ -187,6 +187,9 @@ func (c *conn) withProxyHeader(hello []byte) ([]byte, error) {
 // second end, or a failure, ends the connection.
 func (c *conn) carry(r *relay, fromClient bool) {
 	err := r.run()
+	if err == nil && !fromClient && c.wasReset(r) {
+		err = &relayError{readSide, syscall.ECONNRESET}
+	}
 	if err == nil {
 		if fromClient {
 			c.clientEnded.Store(true)
@@ -205,6 +208,18 @@ func (c *conn) carry(r *relay, fromClient bool) {
 		o = outcomeOK // it closed, and what came for it afterwards was refused
 	}
 	c.abort(o)
+}
+
+// wasReset tells a reset from the end of a stream. The kernel tells a reset once:
+// if the other direction's write has met it, a read finds the stream at its end.
+// A socket that nobody has ended on this side is closed by a reset only.
+func (c *conn) wasReset(r *relay) bool {
+	if c.half.Load() > 0 {
+		return false
+	}
+	state, err := tcpState(r.raw)
+	// The other direction counts its end before it ends this socket.
+	return err == nil && state == tcpClose && c.half.Load() == 0
 }
 
 // abort ends the connection so that both peers see a reset, not an end of the

@@ -3,22 +3,16 @@ package gateway
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 )
 
 const (
 	// relayBuffer is the size of a relay's buffer, in bytes: one TLS record and a
 	// little.
 	relayBuffer = 17 << 10
-	// spliceRun is how many bytes are spliced before they are counted, and
-	// spliceTime how long that may take in a bulk stream.
-	spliceRun  = 1 << 20
-	spliceTime = 100 * time.Millisecond
 	// bulkReads is how many full buffers in a row make a bulk stream.
 	bulkReads = 2
 )
@@ -56,13 +50,14 @@ type relay struct {
 	raw      syscall.RawConn // of src
 	from     receiver
 	to       sender
+	pipes    *pipes
 	moved    atomic.Int64 // bytes written to dst
 	full     int          // full buffers in a row
 	err      *relayError
 }
 
-func (r *relay) init(src, dst *net.TCPConn, rawSrc, rawDst syscall.RawConn) {
-	r.src, r.dst, r.raw = src, dst, rawSrc
+func (r *relay) init(src, dst *net.TCPConn, rawSrc, rawDst syscall.RawConn, free *pipes) {
+	r.src, r.dst, r.raw, r.pipes = src, dst, rawSrc, free
 	r.to.init(rawDst)
 }
 
@@ -86,22 +81,6 @@ func (r *relay) run() error {
 		}
 		if err := r.splice(); err != nil {
 			return err
-		}
-	}
-}
-
-// splice moves bytes inside the kernel for as long as the stream is a bulk one.
-// At the stream's end it returns nil, and the next read finds the end again.
-func (r *relay) splice() error {
-	for {
-		start := time.Now()
-		n, err := r.dst.ReadFrom(&io.LimitedReader{R: r.src, N: spliceRun})
-		r.moved.Add(n)
-		if err != nil {
-			return spliceError(err, r.raw)
-		}
-		if n < spliceRun || time.Since(start) > spliceTime {
-			return nil
 		}
 	}
 }
@@ -140,15 +119,4 @@ func (r *relay) copyReady(fd int) (done, ended bool) {
 			return true, false
 		}
 	}
-}
-
-// spliceError tells at which socket a splice failed, which net's error does not.
-func spliceError(err error, src syscall.RawConn) error {
-	if errors.Is(err, syscall.EPIPE) {
-		return &relayError{writeSide, err}
-	}
-	if state, stateErr := tcpState(src); stateErr == nil && state != tcpClose {
-		return &relayError{writeSide, err}
-	}
-	return &relayError{readSide, err}
 }

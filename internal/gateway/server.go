@@ -35,6 +35,7 @@ type Server struct {
 	accepting atomic.Bool
 	workers   *workers
 	live      live
+	pipes     pipes
 }
 
 // New checks the config and opens the listeners, so that a port that is taken
@@ -133,6 +134,7 @@ func (s *Server) Run(ctx context.Context) error {
 	acceptors.Wait()
 	s.drain()
 	s.workers.close()
+	s.pipes.close()
 	stopSweep()
 	tasks.Wait()
 	if ctx.Err() != nil {
