@@ -58,15 +58,19 @@ func (b bench) run(ctx context.Context) ([]result, error) {
 
 func (b bench) startProxies(ctx context.Context, target string) ([]*process, error) {
 	var out []*process
-	if b.proxy == "" || b.proxy == "gateway" {
-		g, err := startPart(ctx, "gateway", "-target", target, "-profile", b.profile)
+	for _, part := range []string{"gateway", naive} {
+		if b.proxy != "" && b.proxy != part {
+			continue
+		}
+		p, err := startPart(ctx, part, "-target", target, "-profile", b.profile)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, g)
+		out = append(out, p)
 	}
 	for _, h := range []struct{ name, splice string }{
-		{"haproxy", "option splice-auto"},
+		{"haproxy", ""},
+		{auto, "option splice-auto"},
 		{forced, "option splice-request\n  option splice-response"},
 	} {
 		if b.proxy != "" && b.proxy != h.name {
@@ -82,12 +86,17 @@ func (b bench) startProxies(ctx context.Context, target string) ([]*process, err
 	return out, nil
 }
 
-// forced is haproxy with splicing forced, which only matters to large bodies.
-const forced = "haproxy-splice"
+// naive is the least that can be written in Go; auto and forced are haproxy with
+// splicing where it sees fit and always, which only matters to large bodies.
+const (
+	naive  = "naive"
+	auto   = "haproxy-auto"
+	forced = "haproxy-splice"
+)
 
 // measure runs one load on every proxy, in rounds.
 func (b bench) measure(ctx context.Context, l load, proxies []*process) ([]result, error) {
-	proxies = slices.DeleteFunc(slices.Clone(proxies), func(p *process) bool { return p.name == forced && !l.bulk })
+	proxies = slices.DeleteFunc(slices.Clone(proxies), func(p *process) bool { return (p.name == forced || p.name == auto) && !l.bulk })
 	sums := make([]result, len(proxies))
 	for range b.rounds {
 		for i, p := range proxies {

@@ -56,6 +56,8 @@ func run() error {
 		return runServer(ctx)
 	case "gateway":
 		return runGateway(ctx, *target, *profile)
+	case naive:
+		return runNaive(ctx, *target)
 	case "":
 	default:
 		return fmt.Errorf("unknown part %q", *part)
