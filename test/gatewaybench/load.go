@@ -62,7 +62,9 @@ func (l load) run(ctx context.Context, addr string) tally {
 		wg.Go(func() {
 			err := l.client(ctx, addr, func(work float64, took time.Duration) {
 				t.work += work
-				t.took = append(t.took, took)
+				if took > 0 {
+					t.took = append(t.took, took)
+				}
 			})
 			// A deadline of the context is met by sockets before the context says so.
 			if err != nil && ctx.Err() == nil && !timedOut(err) {

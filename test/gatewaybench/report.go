@@ -30,8 +30,10 @@ func report(out io.Writer, results []result) (missed bool) {
 			verdict, missed = "missed", true
 		}
 		fmt.Fprintf(out, "%s: %.2f x haproxy per CPU second of the proxy, target %.1f, %s\n", l.name, ratio, l.target, verdict)
-		if f := find(results, l.name, forced); f != nil {
-			fmt.Fprintf(out, "%s: %.2f x haproxy with splicing forced\n", l.name, g.perCPU()/f.perCPU())
+		for _, other := range []string{auto, forced, naive} {
+			if f := find(results, l.name, other); f != nil {
+				fmt.Fprintf(out, "%s: %.2f x %s, which is %.2f x haproxy\n", l.name, g.perCPU()/f.perCPU(), other, f.perCPU()/h.perCPU())
+			}
 		}
 	}
 	return missed
