@@ -22,6 +22,11 @@ func (s *enclaveService) WatchEnclaves(req *agentv1.WatchEnclavesRequest, stream
 	w, now := s.a.board.watch(req.GetId())
 	defer w.close()
 	out := newSender(stream.Context(), s.a.cfg.Times.Reader, stream.Send)
+	host := s.hostIn(req, out)
+	hostChanged, err := host()
+	if err != nil {
+		return err
+	}
 	for _, e := range now {
 		if err := out.send(changed(e)); err != nil {
 			return err
@@ -45,11 +50,27 @@ func (s *enclaveService) WatchEnclaves(req *agentv1.WatchEnclavesRequest, stream
 		}
 		select {
 		case <-w.wake:
+		case <-hostChanged:
+			if hostChanged, err = host(); err != nil {
+				return err
+			}
 		case <-s.a.stopping():
 			return shuttingDown()
 		case <-stream.Context().Done():
 			return stream.Context().Err()
 		}
+	}
+}
+
+// hostIn returns what sends the host's facts, if they were asked for, and returns
+// what is closed when there are others.
+func (s *enclaveService) hostIn(req *agentv1.WatchEnclavesRequest, out *sender[*agentv1.WatchEnclavesResponse]) func() (<-chan struct{}, error) {
+	if !req.GetWithHost() {
+		return func() (<-chan struct{}, error) { return nil, nil }
+	}
+	return func() (<-chan struct{}, error) {
+		host, changed := s.a.host.get()
+		return changed, out.send(&agentv1.WatchEnclavesResponse{Event: &agentv1.WatchEnclavesResponse_Host{Host: host}})
 	}
 }
 

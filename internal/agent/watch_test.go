@@ -197,3 +197,30 @@ func TestStagesAreTold(t *testing.T) {
 		t.Errorf("stages are %v", e.GetStages())
 	}
 }
+
+func TestAWatchOfEnclavesTellsOfTheHostIfAsked(t *testing.T) {
+	h := newHarness(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	stream, err := h.enclaves().WatchEnclaves(ctx, &agentv1.WatchEnclavesRequest{Fence: at("c1", 1), WithHost: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := stream.Recv()
+	if err != nil || first.GetHost().GetFreeGpus() != 8 {
+		t.Fatalf("the first word is %v, %v; want the host's facts", first, err)
+	}
+	h.mustCreate("a", newSpec(1))
+	synced, told := false, false
+	for facts := first.GetHost(); facts.GetFreeGpus() != 7 || !synced || !told; {
+		m, err := stream.Recv()
+		if err != nil {
+			t.Fatalf("with %d GPUs free, synced %v, enclave told %v: %v", facts.GetFreeGpus(), synced, told, err)
+		}
+		synced = synced || m.GetSynced() != nil
+		told = told || m.GetChanged().GetId() == "a"
+		if m.GetHost() != nil {
+			facts = m.GetHost()
+		}
+	}
+}

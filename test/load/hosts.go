@@ -22,7 +22,6 @@ import (
 // hosts serves every simulated host on one listener; the connection's authority
 // says which host is meant.
 type hosts struct {
-	agentv1.UnimplementedHostServiceServer
 	agentv1.UnimplementedEnclaveServiceServer
 
 	agents map[string]*agent
@@ -54,7 +53,6 @@ func runHosts(ctx context.Context, socket string, l layout) error {
 	server := grpc.NewServer(
 		grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 1, PermitWithoutStream: true}))
-	agentv1.RegisterHostServiceServer(server, h)
 	agentv1.RegisterEnclaveServiceServer(server, h)
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(lis) }()
@@ -100,25 +98,35 @@ func (h *hosts) agent(ctx context.Context) (*agent, error) {
 	return nil, status.Errorf(codes.NotFound, "no host %v", md.Get(":authority"))
 }
 
-// WatchHost sends a host's facts and their changes.
-func (h *hosts) WatchHost(_ *agentv1.WatchHostRequest, stream grpc.ServerStreamingServer[agentv1.WatchHostResponse]) error {
+// WatchEnclaves sends a host's facts, as the coordinator asks for them, and its
+// enclaves, synced, and the changes of both.
+func (h *hosts) WatchEnclaves(_ *agentv1.WatchEnclavesRequest, stream grpc.ServerStreamingServer[agentv1.WatchEnclavesResponse]) error {
 	a, err := h.agent(stream.Context())
 	if err != nil {
 		return err
 	}
-	for sent := -1; ; {
+	a.mu.Lock()
+	snapshot, sent, facts := a.all(h.full.Load()), len(a.events), a.facts
+	first := []*agentv1.WatchEnclavesResponse{factsOf(a.host(h.full.Load()))}
+	a.mu.Unlock()
+	for _, e := range snapshot {
+		first = append(first, &agentv1.WatchEnclavesResponse{Event: &agentv1.WatchEnclavesResponse_Changed{Changed: e}})
+	}
+	first = append(first, &agentv1.WatchEnclavesResponse{Event: &agentv1.WatchEnclavesResponse_Synced{Synced: &agentv1.EnclavesSynced{}}})
+	if err := sendAll(stream, first); err != nil {
+		return err
+	}
+	for {
 		a.mu.Lock()
-		wake, now := a.wake, a.facts
-		var facts *agentv1.Host
-		if now != sent {
-			facts = a.host(h.full.Load())
+		wake, news := a.wake, a.events[sent:]
+		sent += len(news)
+		if a.facts != facts {
+			facts = a.facts
+			news = append([]*agentv1.WatchEnclavesResponse{factsOf(a.host(h.full.Load()))}, news...)
 		}
 		a.mu.Unlock()
-		if facts != nil {
-			sent = now
-			if err := stream.Send(&agentv1.WatchHostResponse{Host: facts}); err != nil {
-				return err
-			}
+		if err := sendAll(stream, news); err != nil {
+			return err
 		}
 		select {
 		case <-wake:
@@ -128,39 +136,17 @@ func (h *hosts) WatchHost(_ *agentv1.WatchHostRequest, stream grpc.ServerStreami
 	}
 }
 
-// WatchEnclaves sends a host's enclaves, synced, and their changes.
-func (h *hosts) WatchEnclaves(_ *agentv1.WatchEnclavesRequest, stream grpc.ServerStreamingServer[agentv1.WatchEnclavesResponse]) error {
-	a, err := h.agent(stream.Context())
-	if err != nil {
-		return err
-	}
-	a.mu.Lock()
-	snapshot, sent := a.all(h.full.Load()), len(a.events)
-	a.mu.Unlock()
-	for _, e := range snapshot {
-		if err := stream.Send(&agentv1.WatchEnclavesResponse{Event: &agentv1.WatchEnclavesResponse_Changed{Changed: e}}); err != nil {
+func factsOf(h *agentv1.Host) *agentv1.WatchEnclavesResponse {
+	return &agentv1.WatchEnclavesResponse{Event: &agentv1.WatchEnclavesResponse_Host{Host: h}}
+}
+
+func sendAll(stream grpc.ServerStreamingServer[agentv1.WatchEnclavesResponse], all []*agentv1.WatchEnclavesResponse) error {
+	for _, m := range all {
+		if err := stream.Send(m); err != nil {
 			return err
 		}
 	}
-	if err := stream.Send(&agentv1.WatchEnclavesResponse{Event: &agentv1.WatchEnclavesResponse_Synced{Synced: &agentv1.EnclavesSynced{}}}); err != nil {
-		return err
-	}
-	for {
-		a.mu.Lock()
-		wake, news := a.wake, a.events[sent:]
-		a.mu.Unlock()
-		for _, m := range news {
-			if err := stream.Send(m); err != nil {
-				return err
-			}
-		}
-		sent += len(news)
-		select {
-		case <-wake:
-		case <-stream.Context().Done():
-			return nil
-		}
-	}
+	return nil
 }
 
 // PrepareEnclave has nothing to fetch.

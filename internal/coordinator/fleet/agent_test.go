@@ -21,7 +21,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// agent is a host's agent: it says what it is told to say.
+// agent is a host's agent: it says what it is told to say. As one of an older
+// version it tells of the host by a stream of its own, unless together is set.
 type agent struct {
 	agentv1.UnimplementedHostServiceServer
 	agentv1.UnimplementedEnclaveServiceServer
@@ -32,6 +33,7 @@ type agent struct {
 	host     *agentv1.Host
 	enclaves map[string]*agentv1.Enclave
 	refuse   error
+	together bool
 	fences   []*agentv1.Fence
 	stopped  []string
 	// holdFacts and holdEnclaves keep a stream silent until they are closed.
@@ -127,6 +129,9 @@ func (a *agent) admit(f *agentv1.Fence) error {
 }
 
 func (a *agent) WatchHost(req *agentv1.WatchHostRequest, out grpc.ServerStreamingServer[agentv1.WatchHostResponse]) error {
+	if a.together {
+		return errors.New("the host was asked for twice")
+	}
 	if err := a.admit(req.GetFence()); err != nil {
 		return err
 	}
@@ -176,6 +181,15 @@ func (a *agent) WatchEnclaves(req *agentv1.WatchEnclavesRequest, out grpc.Server
 		ch <- &agentv1.WatchEnclavesResponse{Event: &agentv1.WatchEnclavesResponse_Changed{Changed: e}}
 	}
 	a.changes = append(a.changes, ch)
+	var facts chan *agentv1.Host
+	if a.together && req.GetWithHost() {
+		facts = make(chan *agentv1.Host, 16)
+		a.facts = append(a.facts, facts)
+		if err := out.Send(hostSaid(a.host)); err != nil {
+			a.mu.Unlock()
+			return err
+		}
+	}
 	a.mu.Unlock()
 	ch <- &agentv1.WatchEnclavesResponse{Event: &agentv1.WatchEnclavesResponse_Synced{Synced: &agentv1.EnclavesSynced{}}}
 	if !waitFor(out.Context(), hold) {
@@ -183,6 +197,10 @@ func (a *agent) WatchEnclaves(req *agentv1.WatchEnclavesRequest, out grpc.Server
 	}
 	for {
 		select {
+		case h := <-facts:
+			if err := out.Send(hostSaid(h)); err != nil {
+				return err
+			}
 		case m := <-ch:
 			if err := out.Send(m); err != nil {
 				return err
@@ -191,6 +209,10 @@ func (a *agent) WatchEnclaves(req *agentv1.WatchEnclavesRequest, out grpc.Server
 			return out.Context().Err()
 		}
 	}
+}
+
+func hostSaid(h *agentv1.Host) *agentv1.WatchEnclavesResponse {
+	return &agentv1.WatchEnclavesResponse{Event: &agentv1.WatchEnclavesResponse_Host{Host: h}}
 }
 
 // say changes an enclave and tells whoever watches.

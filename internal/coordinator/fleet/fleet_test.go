@@ -74,6 +74,35 @@ func TestTheSnapshotThenChanges(t *testing.T) {
 	})
 }
 
+func TestOneStreamTellsOfHostAndEnclaves(t *testing.T) {
+	a := newAgent()
+	a.together = true
+	a.enclaves["e1"] = enclave("e1", healthy, true)
+	bubble(t, a, func(t *testing.T, f *Fleet, h *heard) {
+		for _, gpus := range []int{8, 4} {
+			if s, text := status(t, f); s != Ready || f.Plan()[0][0].Free.GPUs != gpus {
+				t.Errorf("host is %s (%s) with %d GPUs free, want READY with %d", s, text, f.Plan()[0][0].Free.GPUs, gpus)
+			}
+			if got := h.take(); len(got) != 1 || got[0].Enclave != "e1" {
+				t.Errorf("heard %+v, want e1", got)
+			}
+			a.sayFacts(facts(4))
+			synctest.Wait()
+			if free := f.Plan()[0][0].Free.GPUs; free != 4 {
+				t.Errorf("%d GPUs are free after the host has said 4", free)
+			}
+			a.down()
+			synctest.Wait()
+			if s, _ := status(t, f); s != Unreachable {
+				t.Errorf("host is %s, want UNREACHABLE", s)
+			}
+			a.serve()
+			time.Sleep(time.Minute)
+			synctest.Wait()
+		}
+	})
+}
+
 func TestAbsenceIsToldOfPromisedEnclavesOnly(t *testing.T) {
 	a := newAgent()
 	a.enclaves["e1"] = enclave("e1", healthy, true)

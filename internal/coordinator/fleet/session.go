@@ -120,20 +120,32 @@ func (s *session) lost(err error) {
 	})
 }
 
-// watch follows the host's facts and enclaves until one of the streams breaks, and
-// tells ended why. It does not block.
+// watch follows the agent until a stream breaks, and tells ended why. It does not
+// block. One stream tells of the enclaves and of the host; from an agent that
+// does not know of that the host's facts come by a second one.
 func (s *session) watch(ctx context.Context, ended func(error)) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	var left atomic.Int32
-	end := func(err error) {
+	w := &watch{session: s, ctx: ctx, snapshot: map[string]*agentv1.Enclave{}}
+	w.ended = func(err error) {
 		cancel(err)
-		if left.Add(-1) == 0 {
+		if w.streams.Add(-1) == 0 {
 			ended(context.Cause(ctx))
 		}
 	}
-	left.Store(2)
-	go s.watchHost(ctx, end)
-	go s.watchEnclaves(ctx, end)
+	w.streams.Store(1)
+	go w.enclaves()
+}
+
+// watch is one attempt to follow an agent.
+type watch struct {
+	*session
+	ctx     context.Context
+	ended   func(error)
+	streams atomic.Int32
+	// snapshot has the enclaves told of so far; nil once all have been.
+	snapshot map[string]*agentv1.Enclave
+	// hosted: the stream of enclaves tells of the host.
+	hosted bool
 }
 
 // receive hands every message of a stream to take until either fails, and tells
@@ -154,17 +166,16 @@ func receive[T any](stream grpc.ServerStreamingClient[T], what string, take func
 	go receive(stream, what, take, ended)
 }
 
-func (s *session) watchHost(ctx context.Context, ended func(error)) {
-	stream, err := agentv1.NewHostServiceClient(s.conn).WatchHost(ctx, &agentv1.WatchHostRequest{Fence: s.fleet.fence()})
+func (w *watch) host() {
+	stream, err := agentv1.NewHostServiceClient(w.conn).WatchHost(w.ctx, &agentv1.WatchHostRequest{Fence: w.fleet.fence()})
 	if err != nil {
-		ended(fmt.Errorf("watch host: %w", err))
+		w.ended(fmt.Errorf("watch host: %w", err))
 		return
 	}
-	receive(stream, "host", s.takeFacts, ended)
+	receive(stream, "host", func(m *agentv1.WatchHostResponse) error { return w.takeFacts(m.GetHost()) }, w.ended)
 }
 
-func (s *session) takeFacts(m *agentv1.WatchHostResponse) error {
-	h := m.GetHost()
+func (s *session) takeFacts(h *agentv1.Host) error {
 	if len(h.GetGpus()) > maxGPUs {
 		return fmt.Errorf("the agent reports %d GPUs, more than %d", len(h.GetGpus()), maxGPUs)
 	}
@@ -182,21 +193,31 @@ func (s *session) nowReady() {
 	}
 }
 
-func (s *session) watchEnclaves(ctx context.Context, ended func(error)) {
-	stream, err := agentv1.NewEnclaveServiceClient(s.conn).WatchEnclaves(ctx, &agentv1.WatchEnclavesRequest{Fence: s.fleet.fence()})
+func (w *watch) enclaves() {
+	stream, err := agentv1.NewEnclaveServiceClient(w.conn).WatchEnclaves(w.ctx, &agentv1.WatchEnclavesRequest{Fence: w.fleet.fence(), WithHost: true})
 	if err != nil {
-		ended(fmt.Errorf("watch enclaves: %w", err))
+		w.ended(fmt.Errorf("watch enclaves: %w", err))
 		return
 	}
-	snapshot := map[string]*agentv1.Enclave{}
-	receive(stream, "enclaves", func(m *agentv1.WatchEnclavesResponse) (err error) {
-		if snapshot == nil {
-			s.change(m)
-			return nil
-		}
-		snapshot, err = s.collect(snapshot, m)
-		return err
-	}, ended)
+	receive(stream, "enclaves", w.take, w.ended)
+}
+
+func (w *watch) take(m *agentv1.WatchEnclavesResponse) error {
+	if h := m.GetHost(); h != nil {
+		w.hosted = true
+		return w.takeFacts(h)
+	}
+	if w.snapshot == nil {
+		w.change(m)
+		return nil
+	}
+	if !w.hosted && w.streams.Load() == 1 {
+		w.streams.Add(1)
+		go w.host()
+	}
+	var err error
+	w.snapshot, err = w.collect(w.snapshot, m)
+	return err
 }
 
 func streamEnd(what string, err error) error {

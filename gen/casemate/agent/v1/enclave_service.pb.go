@@ -478,7 +478,9 @@ type WatchEnclavesRequest struct {
 	// On whose behalf; may be left out by people.
 	Fence *Fence `protobuf:"bytes,1,opt,name=fence,proto3" json:"fence,omitempty"`
 	// Only this enclave; empty means all.
-	Id            string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// Send the host's facts in the same stream, first of all and after every change.
+	WithHost      bool `protobuf:"varint,3,opt,name=with_host,json=withHost,proto3" json:"with_host,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -527,6 +529,13 @@ func (x *WatchEnclavesRequest) GetId() string {
 	return ""
 }
 
+func (x *WatchEnclavesRequest) GetWithHost() bool {
+	if x != nil {
+		return x.WithHost
+	}
+	return false
+}
+
 // WatchEnclavesResponse is one thing that is or became so.
 type WatchEnclavesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -537,6 +546,7 @@ type WatchEnclavesResponse struct {
 	//	*WatchEnclavesResponse_Changed
 	//	*WatchEnclavesResponse_DeletedId
 	//	*WatchEnclavesResponse_Synced
+	//	*WatchEnclavesResponse_Host
 	Event         isWatchEnclavesResponse_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -606,6 +616,15 @@ func (x *WatchEnclavesResponse) GetSynced() *EnclavesSynced {
 	return nil
 }
 
+func (x *WatchEnclavesResponse) GetHost() *Host {
+	if x != nil {
+		if x, ok := x.Event.(*WatchEnclavesResponse_Host); ok {
+			return x.Host
+		}
+	}
+	return nil
+}
+
 type isWatchEnclavesResponse_Event interface {
 	isWatchEnclavesResponse_Event()
 }
@@ -625,11 +644,18 @@ type WatchEnclavesResponse_Synced struct {
 	Synced *EnclavesSynced `protobuf:"bytes,3,opt,name=synced,proto3,oneof"`
 }
 
+type WatchEnclavesResponse_Host struct {
+	// The host as it is now; only if it was asked for.
+	Host *Host `protobuf:"bytes,4,opt,name=host,proto3,oneof"`
+}
+
 func (*WatchEnclavesResponse_Changed) isWatchEnclavesResponse_Event() {}
 
 func (*WatchEnclavesResponse_DeletedId) isWatchEnclavesResponse_Event() {}
 
 func (*WatchEnclavesResponse_Synced) isWatchEnclavesResponse_Event() {}
+
+func (*WatchEnclavesResponse_Host) isWatchEnclavesResponse_Event() {}
 
 // EnclavesSynced marks the end of the snapshot.
 type EnclavesSynced struct {
@@ -1130,7 +1156,7 @@ var File_casemate_agent_v1_enclave_service_proto protoreflect.FileDescriptor
 
 const file_casemate_agent_v1_enclave_service_proto_rawDesc = "" +
 	"\n" +
-	"'casemate/agent/v1/enclave_service.proto\x12\x11casemate.agent.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fcasemate/agent/v1/enclave.proto\x1a\x1dcasemate/agent/v1/fence.proto\x1a\x1fcasemate/agent/v1/verdict.proto\x1a\x1egoogle/protobuf/duration.proto\"\xbd\x01\n" +
+	"'casemate/agent/v1/enclave_service.proto\x12\x11casemate.agent.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fcasemate/agent/v1/enclave.proto\x1a\x1dcasemate/agent/v1/fence.proto\x1a\x1ccasemate/agent/v1/host.proto\x1a\x1fcasemate/agent/v1/verdict.proto\x1a\x1egoogle/protobuf/duration.proto\"\xbd\x01\n" +
 	"\x15PrepareEnclaveRequest\x126\n" +
 	"\x05fence\x18\x01 \x01(\v2\x18.casemate.agent.v1.FenceB\x06\xbaH\x03\xc8\x01\x01R\x05fence\x120\n" +
 	"\x02id\x18\x02 \x01(\tB \xbaH\x1dr\x1b\x10\x01\x18\x80\x012\x14^[a-z0-9][a-z0-9-]*$R\x02id\x12:\n" +
@@ -1157,15 +1183,17 @@ const file_casemate_agent_v1_enclave_service_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"v\n" +
 	"\x14ListEnclavesResponse\x126\n" +
 	"\benclaves\x18\x01 \x03(\v2\x1a.casemate.agent.v1.EnclaveR\benclaves\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"`\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"}\n" +
 	"\x14WatchEnclavesRequest\x12.\n" +
 	"\x05fence\x18\x01 \x01(\v2\x18.casemate.agent.v1.FenceR\x05fence\x12\x18\n" +
-	"\x02id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x02id\"\xb6\x01\n" +
+	"\x02id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x02id\x12\x1b\n" +
+	"\twith_host\x18\x03 \x01(\bR\bwithHost\"\xe5\x01\n" +
 	"\x15WatchEnclavesResponse\x126\n" +
 	"\achanged\x18\x01 \x01(\v2\x1a.casemate.agent.v1.EnclaveH\x00R\achanged\x12\x1f\n" +
 	"\n" +
 	"deleted_id\x18\x02 \x01(\tH\x00R\tdeletedId\x12;\n" +
-	"\x06synced\x18\x03 \x01(\v2!.casemate.agent.v1.EnclavesSyncedH\x00R\x06syncedB\a\n" +
+	"\x06synced\x18\x03 \x01(\v2!.casemate.agent.v1.EnclavesSyncedH\x00R\x06synced\x12-\n" +
+	"\x04host\x18\x04 \x01(\v2\x17.casemate.agent.v1.HostH\x00R\x04hostB\a\n" +
 	"\x05event\"\x10\n" +
 	"\x0eEnclavesSynced\"\xe1\x01\n" +
 	"\x12StopEnclaveRequest\x126\n" +
@@ -1247,7 +1275,8 @@ var file_casemate_agent_v1_enclave_service_proto_goTypes = []any{
 	(*EnclaveSpec)(nil),            // 20: casemate.agent.v1.EnclaveSpec
 	(*durationpb.Duration)(nil),    // 21: google.protobuf.Duration
 	(*Enclave)(nil),                // 22: casemate.agent.v1.Enclave
-	(*Verdict)(nil),                // 23: casemate.agent.v1.Verdict
+	(*Host)(nil),                   // 23: casemate.agent.v1.Host
+	(*Verdict)(nil),                // 24: casemate.agent.v1.Verdict
 }
 var file_casemate_agent_v1_enclave_service_proto_depIdxs = []int32{
 	19, // 0: casemate.agent.v1.PrepareEnclaveRequest.fence:type_name -> casemate.agent.v1.Fence
@@ -1263,36 +1292,37 @@ var file_casemate_agent_v1_enclave_service_proto_depIdxs = []int32{
 	19, // 10: casemate.agent.v1.WatchEnclavesRequest.fence:type_name -> casemate.agent.v1.Fence
 	22, // 11: casemate.agent.v1.WatchEnclavesResponse.changed:type_name -> casemate.agent.v1.Enclave
 	10, // 12: casemate.agent.v1.WatchEnclavesResponse.synced:type_name -> casemate.agent.v1.EnclavesSynced
-	19, // 13: casemate.agent.v1.StopEnclaveRequest.fence:type_name -> casemate.agent.v1.Fence
-	21, // 14: casemate.agent.v1.StopEnclaveRequest.grace:type_name -> google.protobuf.Duration
-	22, // 15: casemate.agent.v1.StopEnclaveResponse.enclave:type_name -> casemate.agent.v1.Enclave
-	19, // 16: casemate.agent.v1.DeleteEnclaveRequest.fence:type_name -> casemate.agent.v1.Fence
-	19, // 17: casemate.agent.v1.StreamConsoleRequest.fence:type_name -> casemate.agent.v1.Fence
-	19, // 18: casemate.agent.v1.GetEvidenceRequest.fence:type_name -> casemate.agent.v1.Fence
-	23, // 19: casemate.agent.v1.GetEvidenceResponse.verdict:type_name -> casemate.agent.v1.Verdict
-	0,  // 20: casemate.agent.v1.EnclaveService.PrepareEnclave:input_type -> casemate.agent.v1.PrepareEnclaveRequest
-	2,  // 21: casemate.agent.v1.EnclaveService.CreateEnclave:input_type -> casemate.agent.v1.CreateEnclaveRequest
-	4,  // 22: casemate.agent.v1.EnclaveService.GetEnclave:input_type -> casemate.agent.v1.GetEnclaveRequest
-	6,  // 23: casemate.agent.v1.EnclaveService.ListEnclaves:input_type -> casemate.agent.v1.ListEnclavesRequest
-	8,  // 24: casemate.agent.v1.EnclaveService.WatchEnclaves:input_type -> casemate.agent.v1.WatchEnclavesRequest
-	11, // 25: casemate.agent.v1.EnclaveService.StopEnclave:input_type -> casemate.agent.v1.StopEnclaveRequest
-	13, // 26: casemate.agent.v1.EnclaveService.DeleteEnclave:input_type -> casemate.agent.v1.DeleteEnclaveRequest
-	15, // 27: casemate.agent.v1.EnclaveService.StreamConsole:input_type -> casemate.agent.v1.StreamConsoleRequest
-	17, // 28: casemate.agent.v1.EnclaveService.GetEvidence:input_type -> casemate.agent.v1.GetEvidenceRequest
-	1,  // 29: casemate.agent.v1.EnclaveService.PrepareEnclave:output_type -> casemate.agent.v1.PrepareEnclaveResponse
-	3,  // 30: casemate.agent.v1.EnclaveService.CreateEnclave:output_type -> casemate.agent.v1.CreateEnclaveResponse
-	5,  // 31: casemate.agent.v1.EnclaveService.GetEnclave:output_type -> casemate.agent.v1.GetEnclaveResponse
-	7,  // 32: casemate.agent.v1.EnclaveService.ListEnclaves:output_type -> casemate.agent.v1.ListEnclavesResponse
-	9,  // 33: casemate.agent.v1.EnclaveService.WatchEnclaves:output_type -> casemate.agent.v1.WatchEnclavesResponse
-	12, // 34: casemate.agent.v1.EnclaveService.StopEnclave:output_type -> casemate.agent.v1.StopEnclaveResponse
-	14, // 35: casemate.agent.v1.EnclaveService.DeleteEnclave:output_type -> casemate.agent.v1.DeleteEnclaveResponse
-	16, // 36: casemate.agent.v1.EnclaveService.StreamConsole:output_type -> casemate.agent.v1.StreamConsoleResponse
-	18, // 37: casemate.agent.v1.EnclaveService.GetEvidence:output_type -> casemate.agent.v1.GetEvidenceResponse
-	29, // [29:38] is the sub-list for method output_type
-	20, // [20:29] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	23, // 13: casemate.agent.v1.WatchEnclavesResponse.host:type_name -> casemate.agent.v1.Host
+	19, // 14: casemate.agent.v1.StopEnclaveRequest.fence:type_name -> casemate.agent.v1.Fence
+	21, // 15: casemate.agent.v1.StopEnclaveRequest.grace:type_name -> google.protobuf.Duration
+	22, // 16: casemate.agent.v1.StopEnclaveResponse.enclave:type_name -> casemate.agent.v1.Enclave
+	19, // 17: casemate.agent.v1.DeleteEnclaveRequest.fence:type_name -> casemate.agent.v1.Fence
+	19, // 18: casemate.agent.v1.StreamConsoleRequest.fence:type_name -> casemate.agent.v1.Fence
+	19, // 19: casemate.agent.v1.GetEvidenceRequest.fence:type_name -> casemate.agent.v1.Fence
+	24, // 20: casemate.agent.v1.GetEvidenceResponse.verdict:type_name -> casemate.agent.v1.Verdict
+	0,  // 21: casemate.agent.v1.EnclaveService.PrepareEnclave:input_type -> casemate.agent.v1.PrepareEnclaveRequest
+	2,  // 22: casemate.agent.v1.EnclaveService.CreateEnclave:input_type -> casemate.agent.v1.CreateEnclaveRequest
+	4,  // 23: casemate.agent.v1.EnclaveService.GetEnclave:input_type -> casemate.agent.v1.GetEnclaveRequest
+	6,  // 24: casemate.agent.v1.EnclaveService.ListEnclaves:input_type -> casemate.agent.v1.ListEnclavesRequest
+	8,  // 25: casemate.agent.v1.EnclaveService.WatchEnclaves:input_type -> casemate.agent.v1.WatchEnclavesRequest
+	11, // 26: casemate.agent.v1.EnclaveService.StopEnclave:input_type -> casemate.agent.v1.StopEnclaveRequest
+	13, // 27: casemate.agent.v1.EnclaveService.DeleteEnclave:input_type -> casemate.agent.v1.DeleteEnclaveRequest
+	15, // 28: casemate.agent.v1.EnclaveService.StreamConsole:input_type -> casemate.agent.v1.StreamConsoleRequest
+	17, // 29: casemate.agent.v1.EnclaveService.GetEvidence:input_type -> casemate.agent.v1.GetEvidenceRequest
+	1,  // 30: casemate.agent.v1.EnclaveService.PrepareEnclave:output_type -> casemate.agent.v1.PrepareEnclaveResponse
+	3,  // 31: casemate.agent.v1.EnclaveService.CreateEnclave:output_type -> casemate.agent.v1.CreateEnclaveResponse
+	5,  // 32: casemate.agent.v1.EnclaveService.GetEnclave:output_type -> casemate.agent.v1.GetEnclaveResponse
+	7,  // 33: casemate.agent.v1.EnclaveService.ListEnclaves:output_type -> casemate.agent.v1.ListEnclavesResponse
+	9,  // 34: casemate.agent.v1.EnclaveService.WatchEnclaves:output_type -> casemate.agent.v1.WatchEnclavesResponse
+	12, // 35: casemate.agent.v1.EnclaveService.StopEnclave:output_type -> casemate.agent.v1.StopEnclaveResponse
+	14, // 36: casemate.agent.v1.EnclaveService.DeleteEnclave:output_type -> casemate.agent.v1.DeleteEnclaveResponse
+	16, // 37: casemate.agent.v1.EnclaveService.StreamConsole:output_type -> casemate.agent.v1.StreamConsoleResponse
+	18, // 38: casemate.agent.v1.EnclaveService.GetEvidence:output_type -> casemate.agent.v1.GetEvidenceResponse
+	30, // [30:39] is the sub-list for method output_type
+	21, // [21:30] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_casemate_agent_v1_enclave_service_proto_init() }
@@ -1302,11 +1332,13 @@ func file_casemate_agent_v1_enclave_service_proto_init() {
 	}
 	file_casemate_agent_v1_enclave_proto_init()
 	file_casemate_agent_v1_fence_proto_init()
+	file_casemate_agent_v1_host_proto_init()
 	file_casemate_agent_v1_verdict_proto_init()
 	file_casemate_agent_v1_enclave_service_proto_msgTypes[9].OneofWrappers = []any{
 		(*WatchEnclavesResponse_Changed)(nil),
 		(*WatchEnclavesResponse_DeletedId)(nil),
 		(*WatchEnclavesResponse_Synced)(nil),
+		(*WatchEnclavesResponse_Host)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
