@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -152,6 +154,29 @@ func TestTargetsAreMissedWhenTheFiguresAre(t *testing.T) {
 	}) {
 		if g.met {
 			t.Errorf("%s is met by %s", g.name, g.got)
+		}
+	}
+}
+
+func TestGrowthIsShownAtEverySizeAndWorseThanLinearIsNamed(t *testing.T) {
+	at := func(hosts int, plan, recovery time.Duration) result {
+		return result{Hosts: hosts, Plan: latencies{P50: plan}, Recovered: recovery}
+	}
+	var out strings.Builder
+	printGrowth(&out, []result{
+		at(100, time.Millisecond, time.Second), at(1000, time.Millisecond, 30*time.Second), at(10_000, time.Millisecond, 1000*time.Second),
+	})
+	var lines []string
+	for line := range strings.SplitSeq(out.String(), "\n") {
+		lines = append(lines, strings.Join(strings.Fields(line), " "))
+	}
+	for _, want := range []string{
+		"growth with hosts 100 1000 10000 power",
+		"plan p50, idle 1.00 ms 1.00 ms 1.00 ms 0.00",
+		"recovery 1.0 s 30.0 s 1000.0 s 1.50 worse than linear",
+	} {
+		if !slices.Contains(lines, want) {
+			t.Errorf("no line %q in\n%s", want, out.String())
 		}
 	}
 }

@@ -81,32 +81,59 @@ func targets(r result) []target {
 	}
 }
 
-// printGrowth says how each figure grows from the smallest size to the largest,
-// as the power of the number of hosts: 0 is not at all, 1 is linearly.
+// figure is one of those whose growth is shown.
+type figure struct {
+	name string
+	of   func(result) float64
+	text func(float64) string
+}
+
+func seconds(of func(result) time.Duration) func(result) float64 {
+	return func(r result) float64 { return of(r).Seconds() }
+}
+
+func figures() []figure {
+	milli := func(v float64) string { return fmt.Sprintf("%.2f ms", 1000*v) }
+	whole := func(v float64) string { return fmt.Sprintf("%.1f s", v) }
+	mib := func(v float64) string { return fmt.Sprintf("%.1f MiB", v/(1<<20)) }
+	return []figure{
+		{"plan p50, idle", seconds(func(r result) time.Duration { return r.Plan.P50 }), milli},
+		{"plan p99, idle", seconds(func(r result) time.Duration { return r.Plan.P99 }), milli},
+		{"CPU of a plan", seconds(func(r result) time.Duration { return r.PlanCPU }), milli},
+		{"plan p50, while updates run", seconds(func(r result) time.Duration { return r.BusyPlan.P50 }), milli},
+		{"plan p99, while updates run", seconds(func(r result) time.Duration { return r.BusyPlan.P99 }), milli},
+		{"time for one update", func(r result) float64 { return 1 / r.Rate.PerSecond }, milli},
+		{"memory of all hosts", func(r result) float64 { return r.HostBytes * float64(r.Hosts) }, mib},
+		{"memory of all containers", func(r result) float64 { return r.ContainerBytes * float64(r.Containers) }, mib},
+		{"recovery", seconds(func(r result) time.Duration { return r.Recovered }), whole},
+		{"CPU of recovery", seconds(func(r result) time.Duration { return r.RecoveredCPU }), whole},
+		{"CPU in use while idle, of 1 s", func(r result) float64 { return r.IdleCPU }, milli},
+	}
+}
+
+// printGrowth prints every figure at every size, and how it grows from the
+// smallest to the largest, as the power of the number of hosts: 0 is not at all,
+// 1 is linearly.
 func printGrowth(w io.Writer, results []result) {
 	if len(results) < 2 {
 		return
 	}
 	first, last := results[0], results[len(results)-1]
-	_, _ = fmt.Fprintf(w, "\ngrowth from %d to %d hosts, as a power of their number (1 is linear, 0 not at all)\n", first.Hosts, last.Hosts)
-	for _, g := range []struct {
-		name string
-		of   func(result) float64
-	}{
-		{"plan p50, idle", func(r result) float64 { return r.Plan.P50.Seconds() }},
-		{"plan p99, idle", func(r result) float64 { return r.Plan.P99.Seconds() }},
-		{"plan p99, while updates run", func(r result) float64 { return r.BusyPlan.P99.Seconds() }},
-		{"time for one update", func(r result) float64 { return 1 / r.Rate.PerSecond }},
-		{"memory of all hosts", func(r result) float64 { return r.HostBytes * float64(r.Hosts) }},
-		{"memory of all containers", func(r result) float64 { return r.ContainerBytes * float64(r.Containers) }},
-		{"recovery", func(r result) float64 { return r.Recovered.Seconds() }},
-		{"CPU of recovery", func(r result) float64 { return r.RecoveredCPU.Seconds() }},
-	} {
-		power := math.Log(g.of(last)/g.of(first)) / math.Log(float64(last.Hosts)/float64(first.Hosts))
+	_, _ = fmt.Fprintf(w, "\n%-32s", "growth with hosts")
+	for _, r := range results {
+		_, _ = fmt.Fprintf(w, "%14d", r.Hosts)
+	}
+	_, _ = fmt.Fprintf(w, "%8s\n", "power")
+	for _, f := range figures() {
+		_, _ = fmt.Fprintf(w, "  %-30s", f.name)
+		for _, r := range results {
+			_, _ = fmt.Fprintf(w, "%14s", f.text(f.of(r)))
+		}
+		power := math.Log(f.of(last)/f.of(first)) / math.Log(float64(last.Hosts)/float64(first.Hosts))
 		word := ""
 		if power > 1.05 {
 			word = "  worse than linear"
 		}
-		_, _ = fmt.Fprintf(w, "  %-28s %5.2f%s\n", g.name, power, word)
+		_, _ = fmt.Fprintf(w, "%8.2f%s\n", power, word)
 	}
 }
