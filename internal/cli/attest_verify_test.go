@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -42,6 +43,12 @@ func TestRecordedReportsGetTheirVerdictFromTheCommandLine(t *testing.T) {
 	dir := filepath.Join(attestVectors(t), "sevsnp")
 	in := func(name string) string { return filepath.Join(dir, name) }
 	milan := attestWrite(t, "milan.bin", attestUnhex(t, attestRead(t, in("milan-report.hex"))))
+	chain := attestRead(t, in("milan-chain.pem"))
+	ark := chain[bytes.Index(chain[1:], []byte("-----BEGIN"))+1:]
+	inPEM := func(name string) []byte {
+		return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: attestRead(t, in(name))})
+	}
+	vcek, other := inPEM("milan-vcek.der"), inPEM("milan2-vcek.der")
 	const measured = "7a1e5c266c0108dbc9bb94fa926951320940915d0aafb42464bd88b579ea158d3e1a0dc39b2c60bd95b9c480cd81841f"
 	first := []string{"--format", "sev-snp", "--evidence", milan, "--vcek", in("milan-vcek.der")}
 	with := func(base []string, more ...string) []string { return append(slices.Clone(base), more...) }
@@ -50,6 +57,9 @@ func TestRecordedReportsGetTheirVerdictFromTheCommandLine(t *testing.T) {
 		{rule: "Milan by the roots known here", args: first, listed: "measurement"},
 		{rule: "Milan with its chain", args: with(first, "--chain", in("milan-chain.pem"))},
 		{rule: "Milan under the root named", args: with(first, "--root", in("milan-chain.pem"))},
+		{rule: "Milan under its root alone", args: with(first, "--root", attestWrite(t, "ark.pem", ark))},
+		{rule: "Milan with a bundle that begins with the VCEK", args: with(first, "--chain", attestWrite(t, "bundle.pem", append(vcek, chain...)))},
+		{rule: "a bundle that begins with another's VCEK", args: with(first, "--chain", attestWrite(t, "bundle.pem", append(other, chain...))), failed: []string{"signature_chain"}},
 		{rule: "Milan until 2030-04-03", args: with(first, "--at", "2030-05-01T00:00:00Z"), failed: []string{"certificate_validity"}},
 		{rule: "Milan is not Turin", args: with(first, "--root", in("turin-chain.pem")), failed: []string{"signature_chain"}},
 		{rule: "the second Milan report", args: []string{"--format", "sev-snp", "--evidence", in("milan2-report.bin"), "--vcek", in("milan2-vcek.der")}},

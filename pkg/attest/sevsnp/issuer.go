@@ -9,7 +9,7 @@ import (
 
 // findIssuer finds the intermediate that issued the leaf, among the chain's or else
 // the roots' own, and the root that issued it. Every certificate of a given chain
-// must be a trusted root or issued by one.
+// must be a trusted root or issued by one, or be the leaf over again.
 func findIssuer(roots []Root, leaf *x509.Certificate, chain []byte) (*Root, *x509.Certificate, *refusal) {
 	if len(chain) == 0 {
 		return issuerAmong(roots, leaf, func(r *Root) []*x509.Certificate { return r.Intermediates })
@@ -20,6 +20,9 @@ func findIssuer(roots []Root, leaf *x509.Certificate, chain []byte) (*Root, *x50
 	}
 	var mids []*x509.Certificate
 	for _, c := range certs {
+		if c.Equal(leaf) {
+			continue // some bundles begin with the leaf itself
+		}
 		if selfIssued(c) {
 			if indexRoot(roots, c) < 0 {
 				return nil, nil, refuse(CheckSignatureChain, fmt.Errorf("the chain's root %s is not a trusted one", c.Subject.CommonName))

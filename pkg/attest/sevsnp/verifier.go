@@ -27,7 +27,8 @@ type Evidence struct {
 
 // Config says what a Verifier trusts.
 type Config struct {
-	// Roots are the trusted roots; nil means AMDRoots. An empty, non-nil slice is refused.
+	// Roots are the trusted roots; nil means AMDRoots. An empty, non-nil slice is
+	// refused. To a root of AMD's by itself, its known intermediates are added.
 	Roots []Root
 	// Clock gives the time for calls that name none; nil means time.Now.
 	Clock func() time.Time
@@ -57,6 +58,7 @@ func NewVerifier(c Config) (*Verifier, error) {
 		if err := v.roots[i].check(); err != nil {
 			return nil, fmt.Errorf("sev-snp verifier: root %d: %w", i, err)
 		}
+		v.roots[i].addKnown()
 	}
 	if v.clock == nil {
 		v.clock = time.Now
