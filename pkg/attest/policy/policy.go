@@ -38,9 +38,8 @@ type Policy struct {
 type Collateral struct {
 	// AllowStale is how long after its end collateral is still used, so that a
 	// vendor's outage doesn't stop an enclave that ran yesterday: 0 to
-	// MaxAllowStale. It stands for tdx.allow_stale_collateral and
-	// nvidia.ocsp_grace where those are left out. Verdicts say when it was needed.
-	// AMD's revocation lists are refused once they have ended.
+	// MaxAllowStale. It stands for sev_snp.allow_stale_crl, tdx.allow_stale_collateral
+	// and nvidia.ocsp_grace where those are left out. Verdicts say when it was needed.
 	AllowStale time.Duration `yaml:"allow_stale,omitempty"`
 }
 
@@ -95,13 +94,17 @@ func Look() *Policy {
 	return p
 }
 
-// ForSEVSNP returns the policy for AMD's reports, or an error that wraps
-// ErrNoSection.
+// ForSEVSNP returns the policy for AMD's reports with the revocation list's age filled
+// in, or an error that wraps ErrNoSection.
 func (p *Policy) ForSEVSNP() (*sevsnp.Policy, error) {
 	if p == nil || p.SEVSNP == nil {
 		return nil, noSection("sev_snp")
 	}
-	return p.SEVSNP, nil
+	out := *p.SEVSNP
+	if out.AllowStaleCRL == 0 {
+		out.AllowStaleCRL = p.Collateral.AllowStale
+	}
+	return &out, nil
 }
 
 // ForTDX returns the policy for Intel's quotes with the collateral's age filled

@@ -72,8 +72,8 @@ func TestEveryKeyOfTheContractIsRead(t *testing.T) {
 	if err != nil || gpu.MinimumDriver != "550.90.07" {
 		t.Errorf("nvidia is %+v, %v", gpu, err)
 	}
-	if td.AllowStaleCollateral != 72*time.Hour || gpu.OCSPGrace != 72*time.Hour {
-		t.Errorf("staleness is %s and %s, want the 72h said for all", td.AllowStaleCollateral, gpu.OCSPGrace)
+	if td.AllowStaleCollateral != 72*time.Hour || gpu.OCSPGrace != 72*time.Hour || snp.AllowStaleCRL != 72*time.Hour {
+		t.Errorf("staleness is %s, %s and %s, want the 72h said for all", td.AllowStaleCollateral, gpu.OCSPGrace, snp.AllowStaleCRL)
 	}
 	if got := p.Sections(); len(got) != 3 || got[0] != attest.FormatSEVSNP {
 		t.Errorf("sections %v, want all three", got)
@@ -81,14 +81,15 @@ func TestEveryKeyOfTheContractIsRead(t *testing.T) {
 }
 
 func TestASectionsOwnStalenessComesFirst(t *testing.T) {
-	p, err := policy.Parse([]byte("tdx: {allow_stale_collateral: 1h}\nnvidia: {ocsp_grace: 2h}\ncollateral: {allow_stale: 72h}"))
+	p, err := policy.Parse([]byte("sev_snp: {allow_stale_crl: 3h}\ntdx: {allow_stale_collateral: 1h}\nnvidia: {ocsp_grace: 2h}\ncollateral: {allow_stale: 72h}"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	td, _ := p.ForTDX()
 	gpu, _ := p.ForNVIDIA()
-	if td.AllowStaleCollateral != time.Hour || gpu.OCSPGrace != 2*time.Hour {
-		t.Errorf("staleness is %s and %s, want 1h and 2h", td.AllowStaleCollateral, gpu.OCSPGrace)
+	snp, _ := p.ForSEVSNP()
+	if td.AllowStaleCollateral != time.Hour || gpu.OCSPGrace != 2*time.Hour || snp.AllowStaleCRL != 3*time.Hour {
+		t.Errorf("staleness is %s, %s and %s, want 1h, 2h and 3h", td.AllowStaleCollateral, gpu.OCSPGrace, snp.AllowStaleCRL)
 	}
 }
 
@@ -153,6 +154,7 @@ func TestFilesThatCouldBeMisreadAreRefused(t *testing.T) {
 		"an unknown level":          "sev_snp: {minimum_tcb: {psp: 1}}",
 		"leniency from a file":      "sev_snp: {permit_unpinned: true}",
 		"leniency by another name":  "tdx: {absent: 1}",
+		"a list stale for years":    "sev_snp: {allow_stale_crl: 8760h}",
 		"staleness beyond reason":   "tdx: {}\ncollateral: {allow_stale: 2161h}",
 		"staleness below zero":      "tdx: {}\ncollateral: {allow_stale: -1h}",
 		"staleness without a unit":  "tdx: {}\ncollateral: {allow_stale: fast}",

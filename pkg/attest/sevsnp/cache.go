@@ -84,6 +84,14 @@ func (c *chainCache) put(key chainKey, f *facts, at time.Time) {
 	}
 }
 
+// forget drops what was verified under a root with no list, or with an older one than
+// that which has now revoked a certificate of the root's.
+func (c *chainCache) forget(revoked *facts) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.dropOlder(revoked)
+}
+
 func (c *chainCache) dropOlder(f *facts) {
 	for e := c.order.Front(); e != nil; {
 		next := e.Next()

@@ -72,6 +72,9 @@ func TestANewerListDropsWhatAnOlderOneLetThrough(t *testing.T) {
 		t.Errorf("%d chains cached, want only the one with the newer list", v.CachedChains())
 	}
 	wantRefused(t, v.Verify(revoked, simulated(), noon), sevsnp.CheckRevocation)
+	if v.CachedChains() != 0 {
+		t.Errorf("%d chains cached after a newer list revoked their ASK, want none", v.CachedChains())
+	}
 }
 
 func TestACachedChainDoesNotVouchForAnotherReport(t *testing.T) {

@@ -59,11 +59,14 @@ func (f *facts) expired(at time.Time) bool {
 type refusal struct {
 	check string
 	err   error
+	// revoked is what is known of a chain that a list names, with that list, so that
+	// what was verified without it can be forgotten.
+	revoked *facts
 }
 
 func (r *refusal) Error() string { return r.check + ": " + r.err.Error() }
 
-func refuse(check string, err error) *refusal { return &refusal{check, err} }
+func refuse(check string, err error) *refusal { return &refusal{check: check, err: err} }
 
 // verifyChain verifies a VCEK or VLEK up to one of the roots, and the revocation
 // list if there is one. It says nothing about time.
@@ -93,10 +96,16 @@ func verifyChain(roots []Root, kind KeyKind, ev *Evidence) (*facts, *refusal) {
 	for _, c := range []*x509.Certificate{leaf, mid, root.Certificate} {
 		f.windows = append(f.windows, window{"certificate " + c.Subject.CommonName, c.NotBefore, c.NotAfter})
 	}
-	if len(ev.CRL) > 0 {
-		if f.crl, err = readCRL(ev.CRL, root.Certificate, mid); err != nil {
-			return nil, refuse(CheckRevocation, err)
-		}
+	if len(ev.CRL) == 0 {
+		return f, nil
+	}
+	crl, err := parseCRL(ev.CRL, root.Certificate)
+	if err != nil {
+		return nil, refuse(CheckRevocation, err)
+	}
+	f.crl = &crlFacts{window{"revocation list", crl.ThisUpdate, crl.NextUpdate}}
+	if err := checkRevoked(crl, mid, root.Certificate); err != nil {
+		return nil, &refusal{CheckRevocation, err, f}
 	}
 	return f, nil
 }
@@ -110,15 +119,4 @@ func leafKey(leaf *x509.Certificate, kind KeyKind) (*ecdsa.PublicKey, error) {
 		return nil, fmt.Errorf("%v certificate has no P-384 key", kind)
 	}
 	return key, nil
-}
-
-func readCRL(b []byte, root, mid *x509.Certificate) (*crlFacts, error) {
-	crl, err := parseCRL(b, root)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkRevoked(crl, mid, root); err != nil {
-		return nil, err
-	}
-	return &crlFacts{window{"revocation list", crl.ThisUpdate, crl.NextUpdate}}, nil
 }

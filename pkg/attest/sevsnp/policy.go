@@ -2,7 +2,11 @@ package sevsnp
 
 import (
 	"fmt"
+	"time"
 )
+
+// MaxStaleCRL bounds Policy.AllowStaleCRL.
+const MaxStaleCRL = 90 * 24 * time.Hour
 
 // Policy says what a report must contain to be accepted. It is what stands under the
 // key "sev_snp" of a policy file. The zero Policy accepts nothing: measurement, host
@@ -56,6 +60,9 @@ type Policy struct {
 	AllowSimulated bool `yaml:"allow_simulated,omitempty"`
 	// RequireCRL refuses evidence without a revocation list.
 	RequireCRL bool `yaml:"require_crl,omitempty"`
+	// AllowStaleCRL is how long after its end a revocation list is still used: 0 to
+	// MaxStaleCRL. The verdict says so.
+	AllowStaleCRL time.Duration `yaml:"allow_stale_crl,omitempty"`
 
 	// VMPL is the accepted privilege level, 0 to 3; nil accepts each of these.
 	VMPL *uint32 `yaml:"vmpl,omitempty"`
@@ -120,6 +127,9 @@ func (p *Policy) checkNames() error {
 	}
 	if p.VMPL != nil && *p.VMPL > maxVMPL {
 		return fmt.Errorf("vmpl: %d, want 0 to %d", *p.VMPL, maxVMPL)
+	}
+	if p.AllowStaleCRL < 0 || p.AllowStaleCRL > MaxStaleCRL {
+		return fmt.Errorf("allow_stale_crl: %s, want 0 to %s", p.AllowStaleCRL, MaxStaleCRL)
 	}
 	if p.MinimumReportVersion > MaxReportVersion {
 		return fmt.Errorf("minimum_report_version: %d, but no version above %d is known", p.MinimumReportVersion, MaxReportVersion)

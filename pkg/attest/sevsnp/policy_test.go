@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/casemate-dev/casemate/pkg/attest/sevsnp"
 	"go.yaml.in/yaml/v4"
@@ -242,6 +243,25 @@ func TestAllowedThingsAreAcceptedAndMarked(t *testing.T) {
 	if strings.Join(got.Insecure, " ") != "simulated debug" {
 		t.Errorf("insecure %v, want simulated and debug", got.Insecure)
 	}
+}
+
+// AMD's service may be out of order: how old its list may be is the policy's to say.
+func TestAStaleListIsAcceptedOnlyWithinTheGrace(t *testing.T) {
+	ev := signed(t, sevsnp.Milan)
+	withCRL(born, noon.Add(-time.Hour))(t, newSigner(t, sevsnp.Milan), &ev)
+	v := newVerifier(t, newSigner(t, sevsnp.Milan).Roots())
+	p := simulated()
+	wantRefused(t, v.Verify(ev, p, noon), sevsnp.CheckRevocation)
+	p.AllowStaleCRL = 2 * time.Hour
+	got := v.Verify(ev, p, noon)
+	wantAccepted(t, got)
+	if got.Claims["crl_stale"] != true {
+		t.Error("the verdict doesn't say that the list is stale")
+	}
+	wantRefused(t, v.Verify(ev, p, noon.Add(2*time.Hour)), sevsnp.CheckRevocation)
+	revoked := signed(t, sevsnp.Milan)
+	withCRL(born, noon.Add(-time.Hour), 2)(t, newSigner(t, sevsnp.Milan), &revoked)
+	wantRefused(t, v.Verify(revoked, p, noon), sevsnp.CheckRevocation)
 }
 
 func TestMaskedChipIDIsAcceptedIfAllowed(t *testing.T) {

@@ -127,6 +127,9 @@ func (v *Verifier) chain(kind KeyKind, ev *Evidence, at time.Time) (*facts, *ref
 	}
 	f, ref := verifyChain(v.roots, kind, ev)
 	if ref != nil {
+		if ref.revoked != nil {
+			v.cache.forget(ref.revoked)
+		}
 		return nil, ref
 	}
 	v.cache.put(key, f, at)
