@@ -45,15 +45,18 @@ func (s *Store) backup(ctx context.Context, partial, path string) error {
 	}
 	err = copyInto(ctx, s.cfg.Path, partial)
 	if err == nil {
+		s.cfg.at("copied")
 		err = markBackup(ctx, partial)
 	}
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
+	s.cfg.at("marked")
 	// A link, unlike a rename, does not overwrite an older backup.
 	if err := os.Link(partial, path); err != nil {
 		return err
 	}
+	s.cfg.at("linked")
 	return syncFolder(filepath.Dir(path))
 }
 

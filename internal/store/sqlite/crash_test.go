@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,9 +30,16 @@ const (
 // point like "applied:7" it kills itself when it passes there the seventh time.
 func runChild(dir, point string) error {
 	cfg := Config{Path: filepath.Join(dir, "store.db"), HistoryEvents: 200, at: dieAt(point)}
+	name, _, _ := strings.Cut(point, ":")
+	if name == "migrating" || name == "migrated" {
+		migrations = append(migrations, nextMigration)
+	}
 	st, err := Open(context.Background(), cfg)
 	if err != nil {
 		return err
+	}
+	if slices.Contains(backupPoints, name) {
+		go backups(st, dir)
 	}
 	var out sync.Mutex
 	var writers sync.WaitGroup

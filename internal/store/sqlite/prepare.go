@@ -28,10 +28,23 @@ func prepareFile(ctx context.Context, cfg Config) error {
 		return corrupt(cfg.Path, "the file is empty")
 	case info.Mode().Perm() != 0o600:
 		if err := os.Chmod(cfg.Path, 0o600); err != nil {
-			return fmt.Errorf("keeping the store from other users: %w", err)
+			return fmt.Errorf("keeping the store from other users: %w", forbidden(cfg.Path, err))
 		}
 	}
-	return nil
+	f, err := os.OpenFile(cfg.Path, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("opening store: %w", forbidden(cfg.Path, err))
+	}
+	return f.Close()
+}
+
+// forbidden says what to do when the file is not this user's: a backup that was
+// put in place by another, as a rule.
+func forbidden(path string, err error) error {
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return fmt.Errorf("%w: %s must belong to the user that this process runs as (id %d), with mode 0600: chown it, together with its -wal and -shm", err, path, os.Getuid())
 }
 
 func createFile(ctx context.Context, cfg Config) error {
@@ -51,9 +64,11 @@ func createFile(ctx context.Context, cfg Config) error {
 	if err := errors.Join(fill(ctx, fresh, cfg), f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("creating store: %w", translate(fresh, err))
 	}
+	cfg.at("filled")
 	if err := os.Rename(fresh, cfg.Path); err != nil {
 		return fmt.Errorf("creating store: %w", err)
 	}
+	cfg.at("placed")
 	return syncFolder(filepath.Dir(cfg.Path))
 }
 
@@ -72,7 +87,7 @@ func fill(ctx context.Context, path string, cfg Config) (err error) {
 	if _, err := conn.ExecContext(ctx, fmt.Sprintf(`PRAGMA application_id = %d`, applicationID)); err != nil {
 		return fmt.Errorf("marking the file: %w", err)
 	}
-	return migrate(ctx, conn, path, cfg.Now().UnixMilli())
+	return migrate(ctx, conn, path, cfg)
 }
 
 // inspect refuses a file that is not a whole Casemate store. Its connection

@@ -57,7 +57,7 @@ func historyID(revision int64, ordinal int) int64 {
 }
 
 // migrate brings the schema of db up to date, one transaction a step.
-func migrate(ctx context.Context, conn *sql.Conn, path string, now int64) error {
+func migrate(ctx context.Context, conn *sql.Conn, path string, cfg Config) error {
 	const table = `CREATE TABLE IF NOT EXISTS schema_migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at INTEGER NOT NULL) STRICT`
 	if _, err := conn.ExecContext(ctx, table); err != nil {
 		return fmt.Errorf("preparing the schema table: %w", err)
@@ -67,7 +67,7 @@ func migrate(ctx context.Context, conn *sql.Conn, path string, now int64) error 
 		return err
 	}
 	for ; version < len(migrations); version++ {
-		if err := step(ctx, conn, version, now); err != nil {
+		if err := step(ctx, conn, version, cfg); err != nil {
 			return fmt.Errorf("migrating to schema %d (%s): %w", version+1, migrations[version].name, err)
 		}
 	}
@@ -87,7 +87,7 @@ func schemaVersion(ctx context.Context, conn *sql.Conn, path string) (int, error
 	return version, nil
 }
 
-func step(ctx context.Context, conn *sql.Conn, version int, now int64) error {
+func step(ctx context.Context, conn *sql.Conn, version int, cfg Config) error {
 	tx, err := conn.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -96,9 +96,14 @@ func step(ctx context.Context, conn *sql.Conn, version int, now int64) error {
 	if _, err := tx.ExecContext(ctx, migrations[version].sql); err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO schema_migrations VALUES (?, ?, ?)`, version+1, migrations[version].name, now)
+	_, err = tx.ExecContext(ctx, `INSERT INTO schema_migrations VALUES (?, ?, ?)`, version+1, migrations[version].name, cfg.Now().UnixMilli())
 	if err != nil {
 		return err
 	}
-	return tx.Commit()
+	cfg.at("migrating")
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	cfg.at("migrated")
+	return nil
 }

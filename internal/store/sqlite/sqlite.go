@@ -49,7 +49,8 @@ type Config struct {
 	// Now is the clock by which history ages; default time.Now.
 	Now func() time.Time
 
-	// at is called at the named points of a commit, by tests that die there.
+	// at is called at the named points of a commit, of making or migrating the
+	// file, and of a backup, by tests that die there.
 	at func(point string)
 }
 

@@ -46,7 +46,7 @@ func (w *writer) start(ctx context.Context) (err error) {
 	if w.conn, err = w.db.Conn(ctx); err != nil {
 		return err
 	}
-	if err := migrate(ctx, w.conn, w.cfg.Path, w.cfg.Now().UnixMilli()); err != nil {
+	if err := migrate(ctx, w.conn, w.cfg.Path, w.cfg); err != nil {
 		return err
 	}
 	if err := inspectContents(ctx, w.conn, w.cfg.Path); err != nil {
