@@ -69,8 +69,11 @@ type Git struct {
 
 // Limits are how long the steps of an update may take.
 type Limits struct {
-	Pending     time.Duration `yaml:"pending"`
-	Started     time.Duration `yaml:"started"`
+	Pending time.Duration `yaml:"pending"`
+	Started time.Duration `yaml:"started"`
+	// Silent is how long a candidate waits for a host that doesn't answer, before it
+	// is placed on another.
+	Silent      time.Duration `yaml:"silent"`
 	Ack         time.Duration `yaml:"ack"`
 	Drain       time.Duration `yaml:"drain"`
 	Stop        time.Duration `yaml:"stop"`
@@ -116,7 +119,7 @@ func (c *Config) SetDefaults() {
 		Limits: Limits{
 			Pending: l.Pending, Started: l.Started, Ack: l.Ack, Drain: l.Drain, Stop: l.Stop,
 			StopMargin: l.StopMargin, Free: l.Free, Hold: l.Hold, Teardown: l.Teardown,
-			RouteHold: 10 * time.Minute, RequestKeep: 24 * time.Hour,
+			Silent: 2 * time.Minute, RouteHold: 10 * time.Minute, RequestKeep: 24 * time.Hour,
 		},
 		Restarts: Restarts{Attempts: l.Restarts, Pause: l.RestartPause, MaxPause: l.RestartMaxPause, Steady: l.Steady},
 		Reaper:   Reaper{Every: 30 * time.Second, Grace: 10 * time.Minute, Keep: time.Hour},
@@ -155,7 +158,7 @@ func (c *Config) Validate() error {
 	need(c.Git.SSHKey == "" || c.Git.KnownHosts != "", "git.known_hosts", "is required with ssh_key: a file such as ~/.ssh/known_hosts, made with ssh-keyscan and checked")
 	need(c.Git.HTTPSToken == "" || c.Git.HTTPSHost != "", "git.https_host", "is required with https_token: the only host that is given the token")
 	for key, d := range map[string]time.Duration{
-		"limits.pending": c.Limits.Pending, "limits.started": c.Limits.Started, "limits.ack": c.Limits.Ack,
+		"limits.pending": c.Limits.Pending, "limits.started": c.Limits.Started, "limits.silent": c.Limits.Silent, "limits.ack": c.Limits.Ack,
 		"limits.drain": c.Limits.Drain, "limits.stop": c.Limits.Stop, "limits.stop_margin": c.Limits.StopMargin,
 		"limits.free": c.Limits.Free, "limits.hold": c.Limits.Hold, "limits.teardown": c.Limits.Teardown,
 		"limits.route_hold": c.Limits.RouteHold, "limits.request_keep": c.Limits.RequestKeep,

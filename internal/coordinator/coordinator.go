@@ -116,7 +116,7 @@ func (d *Daemon) wireFleet(ctx context.Context) error {
 	p := &d.parts
 	var err error
 	p.fleet, err = fleet.New(fleet.Config{
-		Log: d.log, ClusterID: p.records.ClusterID, Epoch: p.records.Epoch, Profiles: d.cfg.profiles(), Now: time.Now,
+		Log: d.log, ClusterID: p.records.ClusterID, Epoch: p.records.Epoch, Profiles: d.cfg.profiles(), Now: time.Now, Silent: d.cfg.Limits.Silent,
 		Dial: func(address string) (fleet.Conn, error) { return p.agents.Dial(address), nil },
 	})
 	if err != nil {

@@ -19,6 +19,9 @@ func (t *transition) prepared(ev Prepared) {
 	case !t.is(model.StepPrepare, ev.Enclave):
 	case ev.Failure != nil:
 		t.fail(ev.Failure)
+	case t.s.Update.HostSilent:
+		t.keepHost()
+		t.enter(model.StepBoot)
 	case t.s.Update.Strategy == model.Replace && t.s.Update.Old != nil && t.s.Update.OldGone:
 		// It died by itself; that its room is free is still to be proved.
 		t.enter(model.StepAwaitFree)
@@ -123,11 +126,16 @@ func (t *transition) replan(f *Failure) {
 }
 
 func (t *transition) replanned(ev Replanned) {
-	if !t.is(model.StepBoot, ev.Failed) || !t.s.Update.Replanning {
+	asked := t.is(model.StepBoot, ev.Failed) || t.is(model.StepPrepare, ev.Failed)
+	if !asked || !t.s.Update.Replanning {
 		return
 	}
 	t.s.Update.Replanning = false
 	t.changed = true
+	if t.s.Update.HostSilent {
+		t.movedAway(ev)
+		return
+	}
 	if ev.Failure != nil {
 		t.fail(&Failure{Reason: "CAPACITY_LOST", Text: "the agent refused the claim and there is no other place: " + ev.Failure.Text})
 		return
@@ -135,7 +143,13 @@ func (t *transition) replanned(ev Replanned) {
 	u := t.s.Update
 	delete(t.s.Reservations, u.New.ID)
 	t.effects = append(t.effects, Halt{u.New, 0, "claim refused"})
-	u.New.ID, u.New.Host = t.nextEnclave(u.New.Revision), ev.Host
+	t.placeAnew(ev.Host)
+}
+
+// placeAnew begins again with another candidate on another host.
+func (t *transition) placeAnew(host string) {
+	u := t.s.Update
+	u.New.ID, u.New.Host = t.nextEnclave(u.New.Revision), host
 	u.BootedAt = time.Time{}
 	t.reserveNew()
 	t.enter(model.StepPrepare)
@@ -143,6 +157,7 @@ func (t *transition) replanned(ev Replanned) {
 
 func (t *transition) beginAttest() {
 	u := t.s.Update
+	t.keepHost()
 	limit := max(t.limits.Started, u.Options.HealthWait)
 	if u.Options.StartTimeout > 0 {
 		limit = u.Options.StartTimeout
@@ -171,6 +186,10 @@ func (t *transition) verified(ev Verified) {
 // observed takes an agent's word on an enclave of this container. An agent has
 // a say on its own host only.
 func (t *transition) observed(o model.Observation) {
+	if o.State == model.EnclaveSilent {
+		t.silent(o)
+		return
+	}
 	u := t.active()
 	about := func(ref *model.EnclaveRef) bool {
 		return ref != nil && ref.ID == o.Enclave && ref.Host == o.Host

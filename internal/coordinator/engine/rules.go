@@ -31,7 +31,7 @@ func init() {
 			limit: pendingLimit, late: failLate("RESERVE_TIMEOUT"), forced: failForced,
 		},
 		model.StepPrepare: {
-			effects: func(t *transition) []Effect { return []Effect{Prepare{t.s.Update.New}} },
+			effects: prepareEffects,
 			limit:   pendingLimit, late: failLate("PREPARE_TIMEOUT"), forced: failForced,
 		},
 		model.StepHoldRoute: {
@@ -177,11 +177,24 @@ func ackEffect(t *transition) []Effect {
 	return []Effect{AwaitAck{t.s.Route.Domain, t.s.Route.Generation}}
 }
 
-func bootEffects(t *transition) []Effect {
+func prepareEffects(t *transition) []Effect {
+	effects := []Effect{Prepare{t.s.Update.New}}
 	if t.s.Update.Replanning {
-		return []Effect{Replan{t.s.Update.New}}
+		effects = append(effects, Replan{t.s.Update.New})
 	}
-	return []Effect{Create{t.s.Update.New}, Observe{t.s.Update.New}}
+	return effects
+}
+
+func bootEffects(t *transition) []Effect {
+	u := t.s.Update
+	effects := []Effect{Create{u.New}, Observe{u.New}}
+	switch {
+	case u.HostSilent:
+		return append(effects, Replan{u.New})
+	case u.Replanning:
+		return []Effect{Replan{u.New}}
+	}
+	return effects
 }
 
 func attestEffects(t *transition) []Effect {

@@ -287,13 +287,16 @@ func (h *heard) take() []said {
 	return out
 }
 
+// patience is Config.Silent in tests.
+const patience = 2 * time.Minute
+
 // joined returns a fleet that follows the agent as host h1; it ends with the
 // test.
 func joined(t *testing.T, a *agent) (*Fleet, *heard) {
 	t.Helper()
 	a.serve()
 	f, err := New(Config{
-		Log: slog.New(slog.DiscardHandler), ClusterID: "c1", Epoch: 3, Dial: a.dial, Now: time.Now,
+		Log: slog.New(slog.DiscardHandler), ClusterID: "c1", Epoch: 3, Dial: a.dial, Now: time.Now, Silent: patience,
 		Profiles: []agentv1.CvmProfile{agentv1.CvmProfile_CVM_PROFILE_NONE},
 	})
 	if err != nil {

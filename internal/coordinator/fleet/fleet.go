@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
+	"slices"
 	"sort"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,6 +43,9 @@ type Config struct {
 	// Dial connects to an agent.
 	Dial func(address string) (Conn, error)
 	Now  func() time.Time
+	// Silent is how long a host may be unreachable until those are told who were
+	// promised room there, and again as long; 0 tells nobody.
+	Silent time.Duration
 }
 
 // Fleet is every host and what was promised on it.
@@ -222,6 +228,18 @@ func (f *Fleet) synced(host string, have map[string]*agentv1.Enclave) {
 	sort.Strings(missing)
 	for _, id := range missing {
 		f.absent(host, id)
+	}
+}
+
+// silent tells of every enclave that was promised room on a host that has not
+// answered for long.
+func (f *Fleet) silent(host string) {
+	f.mu.RLock()
+	promised := slices.SortedFunc(maps.Values(f.promises[host]), func(a, b model.Reservation) int { return strings.Compare(a.Enclave, b.Enclave) })
+	f.mu.RUnlock()
+	for _, r := range promised {
+		f.sink.Observed(model.ContainerKey{Org: r.Org, Name: r.Container},
+			model.Observation{Enclave: r.Enclave, Host: host, State: model.EnclaveSilent})
 	}
 }
 

@@ -43,9 +43,12 @@ type session struct {
 	enclaves map[string]*agentv1.Enclave
 	// synced: the enclaves are all there are; told: the facts are from since the
 	// host was last lost. Neither is believed for anything new until both hold.
-	synced  bool
-	told    bool
-	seen    time.Time
+	synced bool
+	told   bool
+	seen   time.Time
+	// lostAt is when the host was lost or, if that was long ago, when it was last
+	// told how long it has been silent.
+	lostAt  time.Time
 	changed chan struct{}
 	version int64
 }
@@ -111,13 +114,21 @@ func (s *session) lost(err error) {
 	case "FOREIGN_CLUSTER", "STALE_EPOCH":
 		status = Refused
 	}
+	now, silent := s.fleet.cfg.Now(), false
 	s.update(func() {
 		if s.status != status {
 			s.fleet.cfg.Log.Warn("host lost", "host", s.record.Name, "status", string(status), "error", err)
+			s.lostAt = now
+		}
+		if patience := s.fleet.cfg.Silent; status == Unreachable && patience > 0 && now.Sub(s.lostAt) >= patience {
+			s.lostAt, silent = now, true
 		}
 		s.status, s.text, s.synced = status, clip(rpc.Text(err), maxText), false
 		s.told = false
 	})
+	if silent {
+		s.fleet.silent(s.record.Name)
+	}
 }
 
 // watch follows the agent until a stream breaks, and tells ended why. It does not

@@ -3,8 +3,9 @@ package model
 // EnclaveState is where an enclave is in its life, as its agent says.
 type EnclaveState string
 
-// The states of DESIGN section 4, and EnclaveAbsent for one that the agent,
-// having told everything it has, did not mention.
+// The states of DESIGN section 4; EnclaveAbsent for one that the agent, having told
+// everything it has, did not mention; and EnclaveSilent, which is no agent's word,
+// for one whose host has not answered for long: nothing is known of it.
 const (
 	EnclavePreparing EnclaveState = "PREPARING"
 	EnclaveBooting   EnclaveState = "BOOTING"
@@ -16,6 +17,7 @@ const (
 	EnclaveStopped   EnclaveState = "STOPPED"
 	EnclaveFailed    EnclaveState = "FAILED"
 	EnclaveAbsent    EnclaveState = "ABSENT"
+	EnclaveSilent    EnclaveState = "SILENT"
 )
 
 // Observation is what an agent says of one enclave.

@@ -136,6 +136,8 @@ type Update struct {
 	// Replanning says that the planner's answer is awaited.
 	Replanned  bool `json:"replanned,omitempty"`
 	Replanning bool `json:"replanning,omitempty"`
+	// HostSilent says that it is asked for a candidate whose host does not answer.
+	HostSilent bool `json:"host_silent,omitempty"`
 	// CancelRequested is set when a person asked to cancel.
 	CancelRequested bool `json:"cancel_requested,omitempty"`
 	// Restoring says that New is the previous revision being brought back, and
