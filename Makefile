@@ -102,13 +102,13 @@ bench-load:
 soak:
 	SOAK_FOR=$(FOR) SOAK_STEPS=$(STEPS) $(GO) test ./test/sim -run TestSoak -timeout 0 -v
 
-# Every fuzz target for a few seconds; FUZZTIME=10m for longer, FUZZ=./pkg/attest
-# for one folder. The corpora grow in .cache/fuzz; what a target must never forget
-# lies in its testdata/fuzz.
+# Every fuzz target for a few seconds; FUZZTIME=10m for longer, FUZZ=pkg/attest for
+# one folder, PLAIN=1 without coverage. The corpora grow in .cache/fuzz; what a target
+# must never forget lies in its testdata/fuzz.
 FUZZTIME ?= 3s
 FUZZ ?= cmd internal pkg
 fuzz:
-	@GO=$(GO) test/fuzz.sh $(FUZZTIME) $(FUZZ)
+	@GO=$(GO) PLAIN=$(PLAIN) test/fuzz.sh $(FUZZTIME) $(FUZZ)
 
 generate: $(TOOLS)/buf
 	rm -rf gen
