@@ -27,6 +27,7 @@ var shown = map[string][]string{
 	"container relaunch":      {"container-relaunch-replace", "container-relaunch-no-terminal", "container-relaunch-downtime"},
 	"container get":           {"container-get", "container-get-failed"},
 	"container update status": {"container-update-status", "live-replace"},
+	"host remove":             {"host-remove", "host-remove-used", "host-forget-lost"},
 	"completion":              nil,
 }
 

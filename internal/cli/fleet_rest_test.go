@@ -118,7 +118,7 @@ func (f fleetHosts) RemoveHost(_ context.Context, m *cv1.RemoveHostRequest) (*cv
 		return nil, err
 	}
 	h, err := f.host(m.GetName())
-	if len(h.GetEnclaves()) > 0 {
+	if len(h.GetEnclaves()) > 0 && !m.GetForce() {
 		return nil, rpc.Precondition("HOST_IN_USE", m.GetName(), "1 enclave runs on gpu-1: stop it or move it first")
 	}
 	return &cv1.RemoveHostResponse{}, err

@@ -108,6 +108,7 @@ var scenes = []scene{
 	{name: "host-drain-idle", args: []string{"host", "drain", "gpu-2", "--yes"}},
 	{name: "host-remove", args: []string{"host", "remove", "gpu-2", "--yes"}},
 	{name: "host-remove-used", args: []string{"host", "remove", "gpu-1", "--yes"}, code: 1},
+	{name: "host-forget-lost", args: []string{"host", "forget", "gpu-1", "--force"}, set: func(w *world) { w.answers("y\n") }},
 	{name: "route-list", args: []string{"route", "list"}},
 	{name: "backup", args: []string{"backup", "store-2026-03-04.db"}},
 	{name: "backup-taken", args: []string{"backup", "store-2026-03-04.db"}, code: 1, set: func(w *world) { w.written["store-2026-03-04.db"] = "precious" }},
