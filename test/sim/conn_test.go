@@ -19,6 +19,7 @@ import (
 // conn is how users reach one coordinator: its registered services, through the
 // chain that every call of the real server goes through, without a socket.
 type conn struct {
+	w       *world
 	ctx     context.Context
 	unary   map[string]unaryMethod
 	streams map[string]streamMethod
@@ -54,10 +55,25 @@ var chain = sync.OnceValue(func() (c struct {
 })
 
 // newConn returns a connection that is good until ctx ends.
-func newConn(ctx context.Context, s *api.Server) *conn {
-	c := &conn{ctx: ctx, unary: map[string]unaryMethod{}, streams: map[string]streamMethod{}}
+func (w *world) newConn(ctx context.Context, s *api.Server) *conn {
+	c := &conn{w: w, ctx: ctx, unary: map[string]unaryMethod{}, streams: map[string]streamMethod{}}
 	s.Register(c)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for name := range c.unary {
+		w.methods[name] = true
+	}
+	for name := range c.streams {
+		w.methods[name] = true
+	}
 	return c
+}
+
+// calls notes that a method is called.
+func (c *conn) calls(method string) {
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	c.w.calls[method] = true
 }
 
 // RegisterService keeps the methods of a service.
@@ -72,6 +88,7 @@ func (c *conn) RegisterService(desc *grpc.ServiceDesc, impl any) {
 
 // Invoke makes a call.
 func (c *conn) Invoke(ctx context.Context, method string, args, reply any, _ ...grpc.CallOption) error {
+	c.calls(method)
 	m, ok := c.unary[method]
 	if !ok {
 		return status.Error(codes.Unimplemented, method)
@@ -93,6 +110,7 @@ func (c *conn) Invoke(ctx context.Context, method string, args, reply any, _ ...
 // NewStream begins a call whose answers are a stream. It must be read to its end
 // or its context cancelled.
 func (c *conn) NewStream(ctx context.Context, _ *grpc.StreamDesc, method string, _ ...grpc.CallOption) (grpc.ClientStream, error) {
+	c.calls(method)
 	m, ok := c.streams[method]
 	if !ok {
 		return nil, status.Error(codes.Unimplemented, method)

@@ -214,7 +214,7 @@ func (c *coordinator) build(h *handle) bool {
 	if err != nil {
 		panic(err)
 	}
-	c.conn = newConn(c.ctx, services)
+	c.conn = w.newConn(c.ctx, services)
 	return c.run.Promises(c.ctx) == nil
 }
 

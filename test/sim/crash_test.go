@@ -120,7 +120,7 @@ func tell(t *testing.T, s story, at string, crossing int, verbose bool) (points 
 		w.settle()
 		w.end()
 		points = w.points
-		out = outcome{w.stats, w.violation, w.trace}
+		out = w.outcome()
 	})
 	return points, out, crashed
 }

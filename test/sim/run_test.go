@@ -29,6 +29,8 @@ type outcome struct {
 	stats     stats
 	violation *violation
 	trace     []string
+	// methods are those of the API, calls those that were made.
+	methods, calls map[string]bool
 }
 
 const actionsPerRun = 80
@@ -85,20 +87,29 @@ func play(t *testing.T, p plot) outcome {
 		dir = t.TempDir()
 	}
 	synctest.Test(t, func(t *testing.T) {
-		s, err := open(dir)
-		if err != nil {
+		var err error
+		if out, err = playIn(p, dir); err != nil {
 			t.Fatal(err)
 		}
-		w := newWorld(p, s)
-		w.playAll(p.actions)
-		w.end()
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-		w.stats.runs++
-		out = outcome{w.stats, w.violation, w.trace}
 	})
 	return out
+}
+
+// playIn carries a run out in the bubble that it is called in.
+func playIn(p plot, dir string) (outcome, error) {
+	s, err := open(dir)
+	if err != nil {
+		return outcome{}, err
+	}
+	w := newWorld(p, s)
+	w.playAll(p.actions)
+	w.end()
+	w.stats.runs++
+	return w.outcome(), s.Close()
+}
+
+func (w *world) outcome() outcome {
+	return outcome{w.stats, w.violation, w.trace, w.methods, w.calls}
 }
 
 func open(dir string) (store.Store, error) {
@@ -111,6 +122,7 @@ func open(dir string) (store.Store, error) {
 func newWorld(p plot, s store.Store) *world {
 	w := &world{
 		seed: p.seed, verbose: p.verbose, began: time.Now(), disk: &disk{Store: s}, view: newView(),
+		methods: map[string]bool{}, calls: map[string]bool{},
 		counts: map[string]uint64{}, judged: map[string]bool{}, healthy: map[string]bool{},
 		forced: map[string]bool{}, refused: map[string]bool{}, requests: map[string]promised{},
 	}

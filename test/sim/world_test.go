@@ -50,6 +50,8 @@ type world struct {
 	// without a proof, and the reaper's.
 	refused  map[string]bool
 	requests map[string]promised
+	// methods are those of the API, calls those that were made.
+	methods, calls map[string]bool
 	readers  []*reader
 	last     *request
 	// serial and uids number requests and containers.
