@@ -51,11 +51,14 @@ func limits() engine.Limits {
 }
 
 // dooms counts a point at which the process may die, and says whether it did.
-func (c *coordinator) dooms(point string) bool {
+func (c *coordinator) dooms(point string) bool { return c.doomsAt(point, false) }
+
+// doomsAt is dooms for a point that may be known by a better name.
+func (c *coordinator) doomsAt(point string, named bool) bool {
 	if c.dead {
 		return true
 	}
-	if c.w.keep && c.hits(point) {
+	if c.w.keep && !named && c.hits(point) {
 		c.w.say("the coordinator crashes at %s", c.w.crashAt)
 		c.die()
 		return true

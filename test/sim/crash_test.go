@@ -5,178 +5,12 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
-	"testing/synctest"
-	"time"
 
-	cv1 "github.com/casemate-dev/casemate/gen/casemate/coordinator/v1"
 	"github.com/casemate-dev/casemate/internal/coordinator/engine"
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
-	"github.com/casemate-dev/casemate/internal/store/memory"
 )
-
-// story is a way through the engine's table.
-type story struct {
-	name    string
-	repo    string
-	options *cv1.UpdateOptions
-	// destiny is what becomes of the candidate.
-	destiny fate
-	// at lets a person do something once the update is in a step.
-	at   model.Step
-	does func(w *world)
-	// slow: the candidate takes longer to stop than it is given.
-	slow bool
-	// late: the order to create the candidate takes a minute.
-	late bool
-	// mute: the gateways are out of contact from the start of the update on.
-	mute bool
-}
-
-func cancelIt(w *world) { w.submit(w.cancels("api", "")) }
-
-// cancelCutOff cancels while the host is out of reach for a moment: when it is
-// back, it tells all it has before it hears that it is to stop anything.
-func cancelCutOff(w *world) {
-	h := w.hosts[0]
-	h.linked = false
-	h.lost()
-	cancelIt(w)
-	w.later(4*time.Second, func() {
-		h.linked = true
-		for _, c := range w.coords {
-			c.fleet.sessions[h.name].connect()
-		}
-	})
-}
-
-// cancelBurnt cancels when the host is gone with all it had; its agent comes back
-// and knows nothing.
-func cancelBurnt(w *world) {
-	w.hosts[0].burn()
-	cancelIt(w)
-	w.later(4*time.Minute, w.hosts[0].restart)
-}
-
-func acceptIt(w *world) { w.submit(w.accepts("api", "api-u2")) }
-
-func stopIt(w *world) { w.submit(w.stops("api")) }
-
-func deleteIt(w *world) { w.submit(w.deletes("api")) }
-
-var stories = []story{
-	{name: "blue-green", repo: "one"},
-	{name: "blue-green, held and accepted", repo: "one", options: &cv1.UpdateOptions{Hold: true}, at: model.StepHold, does: acceptIt},
-	{name: "blue-green that fails", repo: "one", destiny: diesBooting},
-	{name: "blue-green that is cancelled", repo: "one", at: model.StepHealth, does: cancelIt},
-	{name: "blue-green that somebody wants to cancel after the switch", repo: "one", at: model.StepStopOld, does: cancelIt},
-	{name: "cancelled while its host burns down", repo: "one", at: model.StepHealth, does: cancelBurnt},
-	{name: "replace", repo: "eight"},
-	{name: "replace that fails", repo: "eight", destiny: wrongEvidence},
-	{name: "replace that fails and is restored", repo: "eight", options: &cv1.UpdateOptions{RestoreOnFailure: true}, destiny: diesBooting},
-	{name: "replace that is cancelled", repo: "eight", at: model.StepStopOld, does: cancelIt},
-	{name: "replace that is cancelled, and stops slowly", repo: "eight", at: model.StepHealth, does: cancelIt, slow: true},
-	{name: "replace that is cancelled while the route is held", repo: "eight", at: model.StepHoldRoute, does: cancelIt, mute: true},
-	{name: "cancelled while the order to boot is on its way", repo: "one", at: model.StepBoot, does: cancelCutOff, late: true},
-	{name: "stop in the middle", repo: "one", at: model.StepAttest, does: stopIt},
-	{name: "delete in the middle", repo: "eight", at: model.StepBoot, does: deleteIt},
-}
-
-// crossings are what happens besides, while the coordinator is down.
-var crossings = []struct {
-	name string
-	do   func(w *world)
-	down time.Duration
-}{
-	{"nothing", func(*world) {}, 5 * time.Second},
-	{"cancel", cancelIt, 0},
-	{"accept", acceptIt, 0},
-	{"deadline", func(*world) {}, 40 * time.Minute},
-	{"agent loss", func(w *world) { w.hosts[0].crash() }, time.Minute},
-	{"host reboot", func(w *world) { w.hosts[0].reboot(); w.hosts[0].restart() }, time.Second},
-}
-
-// tell plays a story, with a crash at a point of it if that is not empty.
-func tell(t *testing.T, s story, at string, crossing int, verbose bool) (points []string, out outcome, crashed bool) {
-	t.Helper()
-	synctest.Test(t, func(*testing.T) {
-		w := newWorld(plot{seed: 3}, memory.New(memory.Config{}))
-		w.hosts, w.tame, w.keep, w.verbose = w.hosts[:1], true, true, verbose
-		if s.destiny != fine {
-			w.destiny = func(id string) fate {
-				if strings.Contains(id, "-r2-") {
-					return s.destiny
-				}
-				return fine
-			}
-		}
-		if s.slow {
-			w.slowStop = func(id string) bool { return strings.Contains(id, "-r2-") }
-		}
-		w.found()
-		w.pass(10 * time.Second)
-		w.begin(s, at)
-		crashed = w.follow(s, crossing)
-		w.settle()
-		w.end()
-		points = w.points
-		out = w.outcome()
-	})
-	return points, out, crashed
-}
-
-// begin deploys version 1, and starts the update.
-func (w *world) begin(s story, at string) {
-	w.mu.Lock()
-	w.submit(w.creates("api", &cv1.ContainerSpec{Repository: repository(s.repo), Tag: "v1", Domain: domain("api")}))
-	w.mu.Unlock()
-	w.pass(4 * time.Minute)
-	w.mu.Lock()
-	w.points, w.crashAt = nil, at
-	w.late = s.late
-	if s.mute {
-		for _, g := range w.gates {
-			g.linked = false
-			g.lost()
-		}
-	}
-	w.submit(w.updates("api", "v2", s.options, false))
-	w.mu.Unlock()
-}
-
-// follow watches the update until it is over, crossed by what else happens.
-func (w *world) follow(s story, crossing int) bool {
-	done, crossed := false, false
-	for range 1000 {
-		w.pass(500 * time.Millisecond)
-		w.mu.Lock()
-		x := w.view.containers["acme/api"]
-		if s.does != nil && !done && x != nil && x.update != nil && x.update.Step == s.at && w.leader() != nil {
-			done = true
-			s.does(w)
-		}
-		hit := strings.HasPrefix(w.crashAt, "done: ")
-		if hit && !crossed {
-			crossed = true
-			w.downUntil = time.Now().Add(crossings[crossing].down)
-			if crossings[crossing].down > 0 {
-				crossings[crossing].do(w)
-			}
-		}
-		w.mu.Unlock()
-		if crossed {
-			w.pass(crossings[crossing].down + time.Millisecond)
-			w.mu.Lock()
-			if crossings[crossing].down == 0 {
-				crossings[crossing].do(w)
-			}
-			w.mu.Unlock()
-			w.pass(3 * time.Minute)
-			return true
-		}
-	}
-	return false
-}
 
 // TestCrashPoints crashes the coordinator before and after every commit that
 // enters a step and every call of its effects, in every story, crossed with what
@@ -187,9 +21,9 @@ func TestCrashPoints(t *testing.T) {
 	for _, step := range engine.Steps() {
 		unseen[string(step)] = true
 	}
-	rows := make([]string, len(stories))
+	table := coverage{rows: map[string]*row{}}
 	t.Run("stories", func(t *testing.T) {
-		for i, s := range stories {
+		for _, s := range stories {
 			points, out, _ := tell(t, s, "", 0, true)
 			if out.violation != nil {
 				t.Fatalf("%s without a crash: %s: %s\n%s", s.name, out.violation.invariant, out.violation.text, strings.Join(out.trace, "\n"))
@@ -201,39 +35,103 @@ func TestCrashPoints(t *testing.T) {
 			}
 			t.Run(s.name, func(t *testing.T) {
 				t.Parallel()
-				rows[i] = crashAtAll(t, s, points)
+				crashAtAll(t, s, points, &table)
 			})
 		}
 	})
-	for i, s := range stories {
-		t.Logf("%-36s %s", s.name, rows[i])
-	}
+	table.print(t)
 	if len(unseen) > 0 {
 		t.Errorf("no story comes to the steps %v: add one", slices.Sorted(maps.Keys(unseen)))
 	}
 }
 
+// crosses says whether the point of a number is crossed with a crossing: every
+// one with every one, but where the race detector is on with one, in turn.
+func crosses(crossing, point int) bool {
+	return !raceEnabled || point%len(crossings) == crossing
+}
+
 // crashAtAll tells a story with a crash at each of its points, crossed with each
-// of what else may happen, and returns its row of the table.
-func crashAtAll(t *testing.T, s story, points []string) string {
+// of what else may happen.
+func crashAtAll(t *testing.T, s story, points []string, table *coverage) {
 	t.Helper()
-	row := make([]string, len(crossings))
+	come, told := 0, 0
 	for i := range crossings {
-		passed := 0
-		for _, p := range points {
+		for n, p := range points {
+			if !crosses(i, n) {
+				continue
+			}
+			told++
 			_, out, crashed := tell(t, s, p, i, false)
 			if out.violation != nil {
 				_, out, _ = tell(t, s, p, i, true)
 				t.Fatalf("crashed %s, with %s: %+v\n%s", p, crossings[i].name, out.violation, strings.Join(out.trace, "\n"))
 			}
 			if crashed {
-				passed++
+				come++
+				table.add(s, p, i)
 			}
 		}
-		row[i] = fmt.Sprintf("%s %d/%d", crossings[i].name, passed, len(points))
-		if passed*10 < len(points)*9 {
-			t.Errorf("with %s: only %d of %d points were come to", crossings[i].name, passed, len(points))
+	}
+	if come*10 < told*9 {
+		t.Errorf("only %d of %d points were come to", come, told)
+	}
+}
+
+// coverage counts the crashes by strategy, step and what they were crossed with.
+type coverage struct {
+	mu   sync.Mutex
+	rows map[string]*row
+}
+
+type row struct {
+	// commits and calls are the crashes at either.
+	commits, calls int
+	crossed        []int
+}
+
+func (c *coverage) add(s story, point string, crossing int) {
+	strategy := model.BlueGreen
+	if s.repo == "eight" {
+		strategy = model.Replace
+	}
+	step := point[strings.LastIndexByte(point, ' ')+1:]
+	if strings.Contains(point, " in teardown ") {
+		step = "teardown " + step
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	key := fmt.Sprintf("%-10s  %s", strategy, step)
+	r := c.rows[key]
+	if r == nil {
+		r = &row{crossed: make([]int, len(crossings))}
+		c.rows[key] = r
+	}
+	if strings.Contains(point, "commit") {
+		r.commits++
+	} else {
+		r.calls++
+	}
+	r.crossed[crossing]++
+}
+
+// print shows the table.
+func (c *coverage) print(t *testing.T) {
+	t.Helper()
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n%-34s %8s %8s", "strategy and step", "commits", "calls")
+	for _, x := range crossings {
+		fmt.Fprintf(&b, " %12s", x.name)
+	}
+	for _, key := range slices.Sorted(maps.Keys(c.rows)) {
+		r := c.rows[key]
+		fmt.Fprintf(&b, "\n%-34s %8d %8d", key, r.commits, r.calls)
+		for i, n := range r.crossed {
+			fmt.Fprintf(&b, " %12d", n)
+			if n == 0 && !raceEnabled {
+				t.Errorf("no crash in %s is crossed with %s", key, crossings[i].name)
+			}
 		}
 	}
-	return strings.Join(row, "  ")
+	t.Log(b.String())
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
 	"github.com/casemate-dev/casemate/internal/coordinator/records"
@@ -36,7 +37,7 @@ func (h *handle) Txn(ctx context.Context, compares []store.Compare, ops []store.
 	w := h.w
 	w.mu.Lock()
 	entered := w.entering(ops)
-	err := h.before(len(ops) > 0)
+	err := h.before(len(ops) > 0, len(entered) > 0)
 	if err == nil && h.c.reaches("before the commit that enters ", entered) {
 		err = context.Canceled
 	}
@@ -66,7 +67,7 @@ func (h *handle) Txn(ctx context.Context, compares []store.Compare, ops []store.
 		w.say("a commit is applied, and fails")
 		return 0, store.ErrIO
 	}
-	if h.c.dooms("after a commit") || h.c.reaches("after the commit that enters ", entered) {
+	if h.c.doomsAt("after a commit", len(entered) > 0) || h.c.reaches("after the commit that enters ", entered) {
 		return 0, context.Canceled
 	}
 	return rev, nil
@@ -82,7 +83,7 @@ func (w *world) entering(ops []store.Op) []string {
 		if op.Kind != store.OpPut || !strings.HasPrefix(op.Key, records.UpdatePrefix+"acme/api/") {
 			continue
 		}
-		u := decode[model.Update](op)
+		u := decode[model.Update](w, op)
 		had := 0
 		if s := w.view.containers["acme/api"]; s != nil && s.update != nil && s.update.ID == u.ID {
 			had = len(s.update.History)
@@ -107,7 +108,7 @@ func (c *coordinator) reaches(what string, steps []string) bool {
 	return hit
 }
 
-func (h *handle) before(writes bool) error {
+func (h *handle) before(writes, enters bool) error {
 	switch {
 	case !writes:
 		return nil
@@ -116,7 +117,7 @@ func (h *handle) before(writes bool) error {
 	case h.failing > 0 && !h.w.calm:
 		h.failing--
 		return store.ErrIO
-	case h.c.dooms("before a commit"):
+	case h.c.doomsAt("before a commit", enters):
 		return context.Canceled
 	}
 	return nil
@@ -167,7 +168,13 @@ func (v *view) of(rest string) *seen {
 	return c
 }
 
-func decode[T any](op store.Op) T {
+// decode reads what is written, once for all who ask.
+func decode[T any](w *world, op store.Op) T {
+	if m, ok := w.decoded[op.Key]; ok && unsafe.SliceData(m.data) == unsafe.SliceData(op.Value) {
+		if v, ok := m.value.(T); ok {
+			return v
+		}
+	}
 	var e struct {
 		Kind string `json:"kind"`
 		V    int    `json:"v"`
@@ -176,7 +183,14 @@ func decode[T any](op store.Op) T {
 	if err := json.Unmarshal(op.Value, &e); err != nil {
 		panic(fmt.Sprintf("record %s: %v", op.Key, err))
 	}
+	w.decoded[op.Key] = written{op.Value, e.Data}
 	return e.Data
+}
+
+// written is a record as it was last written.
+type written struct {
+	data  []byte
+	value any
 }
 
 // committed takes a commit into the view and checks what has to hold.
@@ -230,14 +244,14 @@ func (w *world) take(op store.Op, touched map[*seen]change, routes *[]model.Rout
 	case records.ContainerPrefix:
 		s := touch(v.of(rest))
 		if s.container = nil; !del {
-			c := decode[model.Container](op)
+			c := decode[model.Container](w, op)
 			s.container = &c
 		}
 	case records.UpdatePrefix:
 		if del {
 			return
 		}
-		u := decode[model.Update](op)
+		u := decode[model.Update](w, op)
 		s := touch(v.of(rest))
 		w.updateSeen(s, &u)
 	case records.ReservationPrefix:
@@ -246,11 +260,11 @@ func (w *world) take(op store.Op, touched map[*seen]change, routes *[]model.Rout
 		delete(s.reservations, id)
 		delete(v.reservations, id)
 		if !del {
-			r := decode[model.Reservation](op)
+			r := decode[model.Reservation](w, op)
 			s.reservations[id], v.reservations[id] = r, r
 		}
 	case records.RoutePrefix:
-		r := decode[model.Route](op)
+		r := decode[model.Route](w, op)
 		if was := v.routes[r.Domain]; r.Generation <= was.Generation {
 			w.violate("I7", "the route of %s goes from generation %d to %d", r.Domain, was.Generation, r.Generation)
 		}
@@ -258,18 +272,18 @@ func (w *world) take(op store.Op, touched map[*seen]change, routes *[]model.Rout
 		v.routes[r.Domain] = r
 		*routes = append(*routes, r)
 	case records.RequestPrefix:
-		r := decode[model.Request](op)
+		r := decode[model.Request](w, op)
 		w.requestSeen(rest, r)
 	case records.HostPrefix:
 		w.hostSeen(rest, op)
 	case records.EventPrefix:
 		if w.verbose && !del {
-			e := decode[model.Event](op)
+			e := decode[model.Event](w, op)
 			w.say("        %s: %s: %s", e.Container, e.Reason, e.Text)
 		}
 	case "meta/":
 		if rest == "epoch" {
-			epoch := decode[int64](op)
+			epoch := decode[int64](w, op)
 			if epoch <= v.epoch {
 				w.violate("I7", "epoch %d follows %d", epoch, v.epoch)
 			}
@@ -282,7 +296,7 @@ func (w *world) take(op store.Op, touched map[*seen]change, routes *[]model.Rout
 // for what runs on it, dead or alive.
 func (w *world) hostSeen(name string, op store.Op) {
 	if op.Kind != store.OpDelete {
-		h := decode[model.Host](op)
+		h := decode[model.Host](w, op)
 		w.view.hosts[name] = h
 		if !h.Cordoned {
 			w.host(name).uncordoned = time.Now()

@@ -122,7 +122,7 @@ func open(dir string) (store.Store, error) {
 func newWorld(p plot, s store.Store) *world {
 	w := &world{
 		seed: p.seed, verbose: p.verbose, began: time.Now(), disk: &disk{Store: s}, view: newView(),
-		methods: map[string]bool{}, calls: map[string]bool{},
+		methods: map[string]bool{}, calls: map[string]bool{}, decoded: map[string]written{},
 		counts: map[string]uint64{}, judged: map[string]bool{}, healthy: map[string]bool{},
 		forced: map[string]bool{}, refused: map[string]bool{}, requests: map[string]promised{},
 	}

@@ -50,6 +50,7 @@ type world struct {
 	// without a proof, and the reaper's.
 	refused  map[string]bool
 	requests map[string]promised
+	decoded  map[string]written
 	// methods are those of the API, calls those that were made.
 	methods, calls map[string]bool
 	readers  []*reader
