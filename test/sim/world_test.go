@@ -53,8 +53,8 @@ type world struct {
 	decoded  map[string]written
 	// methods are those of the API, calls those that were made.
 	methods, calls map[string]bool
-	readers  []*reader
-	last     *request
+	readers        []*reader
+	last           *request
 	// serial and uids number requests and containers.
 	serial, uids int
 
