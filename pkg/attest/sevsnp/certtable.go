@@ -16,17 +16,25 @@ const maxCertTable = 64 << 10
 // little-endian; both are known, since nothing is trusted for standing here.
 var certTableGUIDs = func() map[[16]byte]string {
 	out := map[[16]byte]string{}
-	for text, kind := range map[string]string{
-		"63da758de6644564adc5f4b93be8accd": "vcek", "a8074bc2a25a483eaae639c045a0b8a1": "vlek",
-		"4ab7b379bbac4fe4a02f05aef327c782": "ask", "c0b406a4a803495297433fb6014cd0ae": "ark",
+	for kind, g := range certTableTexts {
+		out[g] = kind
+		out[[16]byte{g[3], g[2], g[1], g[0], g[5], g[4], g[7], g[6], g[8], g[9], g[10], g[11], g[12], g[13], g[14], g[15]}] = kind
+	}
+	return out
+}()
+
+// certTableTexts are the GUIDs in the order of their text.
+var certTableTexts = func() map[string][16]byte {
+	out := map[string][16]byte{}
+	for kind, text := range map[string]string{
+		"vcek": "63da758de6644564adc5f4b93be8accd", "vlek": "a8074bc2a25a483eaae639c045a0b8a1",
+		"ask": "4ab7b379bbac4fe4a02f05aef327c782", "ark": "c0b406a4a803495297433fb6014cd0ae",
 	} {
 		raw, err := hex.DecodeString(text)
 		if err != nil {
 			panic("bad GUID constant " + text)
 		}
-		g := [16]byte(raw)
-		out[g] = kind
-		out[[16]byte{g[3], g[2], g[1], g[0], g[5], g[4], g[7], g[6], g[8], g[9], g[10], g[11], g[12], g[13], g[14], g[15]}] = kind
+		out[kind] = [16]byte(raw)
 	}
 	return out
 }()
@@ -69,6 +77,28 @@ func ParseCertTable(b []byte) (*CertTable, error) {
 		}
 		*place = b[off : off+size : off+size]
 	}
+}
+
+// Marshal writes the table in the form that ParseCertTable reads.
+func (t *CertTable) Marshal() []byte {
+	const entry = 24
+	parts := []struct {
+		kind string
+		der  []byte
+	}{{"vcek", t.VCEK}, {"vlek", t.VLEK}, {"ask", t.ASK}, {"ark", t.ARK}}
+	out := make([]byte, entry*(len(parts)+1))
+	at := 0
+	for _, p := range parts {
+		if len(p.der) == 0 {
+			continue
+		}
+		id := certTableTexts[p.kind]
+		copy(out[at:], id[:])
+		binary.LittleEndian.PutUint32(out[at+16:], uint32(len(out)))
+		binary.LittleEndian.PutUint32(out[at+20:], uint32(len(p.der)))
+		out, at = append(out, p.der...), at+entry
+	}
+	return out
 }
 
 // Evidence puts a report and the table's certificates together, for the kind of key

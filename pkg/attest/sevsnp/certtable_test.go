@@ -78,3 +78,14 @@ func FuzzParseCertTable(f *testing.F) {
 		}
 	})
 }
+
+func TestATableIsReadAsItWasWritten(t *testing.T) {
+	want := sevsnp.CertTable{VCEK: []byte("vcek"), ASK: []byte("ask"), ARK: []byte("the ark")}
+	got, err := sevsnp.ParseCertTable(want.Marshal())
+	if err != nil || !bytes.Equal(got.VCEK, want.VCEK) || got.VLEK != nil || !bytes.Equal(got.ASK, want.ASK) || !bytes.Equal(got.ARK, want.ARK) {
+		t.Errorf("read back %+v, %v", got, err)
+	}
+	if got, err = sevsnp.ParseCertTable((&sevsnp.CertTable{}).Marshal()); err != nil || got.VCEK != nil {
+		t.Errorf("the empty table was read as %+v, %v", got, err)
+	}
+}

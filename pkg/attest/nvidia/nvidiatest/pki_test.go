@@ -44,3 +44,41 @@ func TestSeedsAreLong(t *testing.T) {
 		t.Errorf("a random seed: %v", err)
 	}
 }
+
+func TestADeviceSignsWithoutItsVendor(t *testing.T) {
+	pki, err := nvidiatest.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := pki.Device(nvidiatest.DeviceSpec{Arch: nvidia.Blackwell, PDI: nvidia.PDI{7}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := made.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	device, err := nvidiatest.ParseDevice(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pair := range [][2]any{{made.Spec.Arch, device.Spec.Arch}, {len(made.Chain()), len(device.Chain())}} {
+		if pair[0] != pair[1] {
+			t.Errorf("read back %v, want %v", pair[1], pair[0])
+		}
+	}
+	spec := nvidiatest.ReportSpec{Nonce: make([]byte, 32)}
+	want, err := made.Report(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := device.Report(spec)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("the device signs another report than before: %v", err)
+	}
+	for name, bad := range map[string]string{"nothing": "", "no key": "{}", "a key that is none": `{"key":"AAAA"}`} {
+		if _, err := nvidiatest.ParseDevice([]byte(bad)); err == nil {
+			t.Errorf("%s was read as a device", name)
+		}
+	}
+}
