@@ -96,11 +96,7 @@ func (c Config) Open(simulated bool, now func() time.Time) (*judge.Judge, io.Clo
 
 func (c Config) policy(simulated bool) (*policy.Policy, error) {
 	if c.Policy == "" {
-		p := judge.Vendors()
-		if simulated {
-			p.Simulated = &policy.Simulated{Unsigned: true}
-		}
-		return p, nil
+		return judge.Vendors(), nil
 	}
 	text, err := read(c.Policy, policy.MaxFileBytes)
 	if err != nil {

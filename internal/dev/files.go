@@ -8,6 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
+
+	"github.com/casemate-dev/casemate/pkg/attest/simulated/vendors"
 )
 
 // maxSocketPath is what a socket's address holds on Linux, less the terminator.
@@ -27,6 +30,9 @@ func (f *Fleet) write() error {
 		return fmt.Errorf("make %s: %w", f.Dir, err)
 	}
 	if err := f.writeKey(); err != nil {
+		return err
+	}
+	if _, err := vendors.Open(f.vendor(), time.Now()); err != nil {
 		return err
 	}
 	for n, preset := range f.Hosts {
@@ -81,14 +87,25 @@ backend:
     guest: %s
     dir: %s
     host_file: %s
+    vendor: %s
+    tee: %s
 %scapacity:
   cpus: 256
   memory_mib: 4194304
 gpu:
   switch_modes: true
 allow_insecure: [simulated, debug]
-`, HostName(n), f.file(fmt.Sprintf("agent-%d", n+1)), f.AgentSocket(n), tcp, f.Binary("guest"),
-		f.file(fmt.Sprintf("enclaves-%d", n+1)), f.file(fmt.Sprintf("host-%d.yaml", n+1)), host))
+%s`, HostName(n), f.file(fmt.Sprintf("agent-%d", n+1)), f.AgentSocket(n), tcp, f.Binary("guest"),
+		f.file(fmt.Sprintf("enclaves-%d", n+1)), f.file(fmt.Sprintf("host-%d.yaml", n+1)), f.vendor(), f.TEE, host, f.attestation()))
+}
+
+// vendor is the folder of the simulated vendors, which all hosts share.
+func (f *Fleet) vendor() string { return f.file("vendor") }
+
+// attestation is the section that accepts their evidence.
+func (f *Fleet) attestation() string {
+	return fmt.Sprintf("attestation:\n  policy: %s\n  simulated_roots: %s\n",
+		filepath.Join(f.vendor(), vendors.PolicyFile), filepath.Join(f.vendor(), vendors.RootsFile))
 }
 
 func (f *Fleet) writeCoordinator() error {
@@ -109,7 +126,7 @@ policy:
   allow_insecure: [simulated, debug]
 git:
   local_paths: true
-%s`, f.file("coordinator"), f.Socket(), tcp, BaseDomain, f.file("secrets.key"), limits))
+%s%s`, f.file("coordinator"), f.Socket(), tcp, BaseDomain, f.file("secrets.key"), f.attestation(), limits))
 }
 
 func section(name string, lines []string) string {

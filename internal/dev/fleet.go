@@ -25,6 +25,8 @@ type Options struct {
 	Bin string
 	// Hosts are the presets of fake hosts, one agent each, such as 8xH200.
 	Hosts []string
+	// TEE is what enclaves have evidence of: sev-snp, the default, tdx, or none.
+	TEE string
 	// Gateways is how many gateways run; 0 means one.
 	Gateways int
 	// Limits are lines of the coordinator's limits section, such as "drain: 3s".
@@ -83,6 +85,9 @@ func Start(ctx context.Context, o Options) (_ *Fleet, retErr error) {
 	f := &Fleet{Options: o}
 	if f.Gateways == 0 {
 		f.Gateways = 1
+	}
+	if f.TEE == "" {
+		f.TEE = "sev-snp"
 	}
 	if f.ReadyTimeout == 0 {
 		f.ReadyTimeout = 30 * time.Second

@@ -40,7 +40,7 @@ func (g *Guest) document(ctx context.Context, nonce [32]byte) ([]byte, error) {
 // marks says why this enclave protects nothing, if it does not.
 func (g *Guest) marks() []string {
 	var marks []string
-	if g.cfg.Evidence.Format() == attest.FormatSimulated {
+	if g.cfg.Simulated || g.cfg.Evidence.Format() == attest.FormatSimulated {
 		marks = append(marks, evidence.MarkSimulated)
 	}
 	if g.cfg.Platform.GetDebug() {

@@ -38,6 +38,8 @@ type Config struct {
 	GPUs int
 	// Listener is where TLS is spoken; Run closes it.
 	Listener net.Listener
+	// Simulated says that the evidence's hardware is none.
+	Simulated bool
 	// Evidence gives the hardware's reports.
 	Evidence EvidenceSource
 	// Runtime runs the OCI containers.

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -41,15 +40,15 @@ func build(cfg Config, log *slog.Logger) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	backend, err := makeBackend(cfg, log)
+	inventory, err := makeInventory(cfg)
 	if err != nil {
 		return nil, err
 	}
-	inventory, err := makeInventory(cfg)
+	backend, err := makeBackend(cfg, inventory, log)
 	if err != nil {
-		return nil, errors.Join(err, backend.Close())
+		return nil, err
 	}
-	judge, judgeEnd, err := cfg.Attestation.Open(slices.Contains(cfg.AllowInsecure, allowSimulated), time.Now)
+	judge, judgeEnd, err := makeJudge(cfg)
 	if err != nil {
 		return nil, errors.Join(err, backend.Close())
 	}
@@ -88,14 +87,14 @@ type closableBackend interface {
 	Close() error
 }
 
-func makeBackend(cfg Config, log *slog.Logger) (closableBackend, error) {
+func makeBackend(cfg Config, inventory gpu.Inventory, log *slog.Logger) (closableBackend, error) {
 	f := cfg.Backend.Fake
 	dir := f.Dir
 	if dir == "" {
 		dir = filepath.Join(cfg.StateDir, "fake")
 	}
 	b, err := fakebackend.New(fakebackend.Config{
-		Dir: dir, GuestPath: f.Guest, ListenHost: f.ListenHost, Faults: f.Faults, Log: log,
+		Dir: dir, GuestPath: f.Guest, ListenHost: f.ListenHost, Faults: f.Faults, Log: log, Machine: machines(cfg, inventory),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make backend: %w", err)

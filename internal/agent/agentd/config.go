@@ -62,6 +62,12 @@ type Fake struct {
 	Dir string `yaml:"dir"`
 	// ListenHost is the address on which guests listen.
 	ListenHost string `yaml:"listen_host"`
+	// Vendor is the folder of the simulated vendors that sign the enclaves' evidence;
+	// vendor within StateDir by default. It is made if it isn't there.
+	Vendor string `yaml:"vendor"`
+	// TEE is what enclaves have evidence of: sev-snp, tdx, or none for a mark that
+	// nobody signs.
+	TEE string `yaml:"tee"`
 	// HostFile describes the GPUs; empty means none.
 	HostFile string `yaml:"host_file"`
 	// Faults are settings by container: see package faults.

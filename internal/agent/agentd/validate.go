@@ -13,6 +13,7 @@ import (
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
 	"github.com/casemate-dev/casemate/internal/fence"
 	"github.com/casemate-dev/casemate/internal/yamlconfig"
+	"github.com/casemate-dev/casemate/pkg/attest"
 	"github.com/casemate-dev/casemate/pkg/enclave/fake/faults"
 	"github.com/casemate-dev/casemate/pkg/gpu/fake"
 )
@@ -23,6 +24,12 @@ var profiles = map[string]agentv1.CvmProfile{
 	"sev-snp": agentv1.CvmProfile_CVM_PROFILE_SEV_SNP,
 	"tdx":     agentv1.CvmProfile_CVM_PROFILE_TDX,
 }
+
+// fakeTEEs are the TEEs that the fake backend plays.
+var fakeTEEs = []string{string(attest.FormatSEVSNP), string(attest.FormatTDX), noTEE}
+
+// noTEE is for guests whose evidence nobody signs.
+const noTEE = "none"
 
 // kindFake is the backend of machines without hardware.
 const kindFake = "fake"
@@ -38,6 +45,7 @@ func (c *Config) SetDefaults() {
 	c.StateDir = "/var/lib/casemate/agent"
 	c.Listen.Local = "unix:///run/casemate/agent.sock"
 	c.Backend.Fake.ListenHost = "127.0.0.1"
+	c.Backend.Fake.TEE = string(attest.FormatSEVSNP)
 	if name, err := os.Hostname(); err == nil {
 		c.Name = name
 	}
@@ -119,6 +127,8 @@ func (p *problems) fake(f Fake) {
 		p.check(info.Mode().IsRegular() && info.Mode()&0o111 != 0, "backend.fake.guest", "must be a program")
 	}
 	p.check(f.Dir == "" || filepath.IsAbs(f.Dir), "backend.fake.dir", "must be an absolute path")
+	p.check(f.Vendor == "" || filepath.IsAbs(f.Vendor), "backend.fake.vendor", "must be an absolute path")
+	p.check(slices.Contains(fakeTEEs, f.TEE), "backend.fake.tee", "must be sev-snp, tdx or none")
 	ip := net.ParseIP(f.ListenHost)
 	p.check(ip != nil && !ip.IsUnspecified(), "backend.fake.listen_host",
 		"must be the IP address at which gateways reach this host")

@@ -180,11 +180,15 @@ func (m *machine) serve(ctx context.Context, listener net.Listener) error {
 
 func (m *machine) runGuest(ctx context.Context, listener net.Listener) error {
 	clock := m.opts.Clock
+	hardware, err := m.hardware(clock.Now)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
 	g, err := guest.New(guest.Config{
 		ConfigName: m.spec.GetConfigName(), ConfigFile: m.spec.GetConfig(),
 		ConfigDigest: simulated.ShapeOf(m.spec).ConfigDigest,
 		Platform:     m.spec.GetPlatform(), GPUs: int(m.spec.GetGpus()), Listener: listener,
-		Evidence: newHardware(m.spec, m.faults.Kind == faults.AttestationWrong, clock.Now),
+		Evidence: hardware, Simulated: true,
 		Runtime:  &runtime{id: m.record.ID, spec: m.spec, faults: m.faults, clock: clock},
 		GPUCount: func(context.Context) (int, error) { return len(m.record.GPUs), nil },
 		Clock:    clock, Log: m.log, Grace: m.opts.Grace,

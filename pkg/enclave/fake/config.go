@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/casemate-dev/casemate/pkg/enclave"
 	"github.com/casemate-dev/casemate/pkg/enclave/fake/faults"
 )
 
@@ -30,6 +31,10 @@ type Config struct {
 	// Faults are settings of package faults by container name, which come before
 	// those of the config: they make this host faulty.
 	Faults map[string]map[string]string
+	// Machine makes the hardware that an enclave's guest plays, in the form that
+	// vendors.ParseMachine reads; if it is nil the guest's evidence is a mark that
+	// nobody signs.
+	Machine func(in enclave.Instance) ([]byte, error)
 	// Now is time.Now if nil.
 	Now func() time.Time
 	// Log takes one line per event that matters; nil discards.

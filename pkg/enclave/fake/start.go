@@ -125,6 +125,9 @@ func (b *Backend) writeFolder(in enclave.Instance) error {
 	if err := os.Mkdir(fresh, 0o700); err != nil {
 		return fmt.Errorf("make the folder: %w", err)
 	}
+	if err := b.writeMachine(guestdir.Dir(fresh), in); err != nil {
+		return err
+	}
 	record := guestdir.Record{
 		ID: in.ID, GPUs: in.GPUs, ListenHost: b.cfg.ListenHost, StartTime: b.cfg.Now().UTC().Truncate(time.Microsecond),
 		Settings: b.cfg.Faults[in.Spec.GetContainer()],
@@ -136,6 +139,17 @@ func (b *Backend) writeFolder(in enclave.Instance) error {
 		return fmt.Errorf("put the folder in its place: %w", err)
 	}
 	return syncDir(b.cfg.Dir)
+}
+
+func (b *Backend) writeMachine(dir guestdir.Dir, in enclave.Instance) error {
+	if b.cfg.Machine == nil {
+		return nil
+	}
+	machine, err := b.cfg.Machine(in)
+	if err != nil {
+		return fmt.Errorf("make the machine: %w", err)
+	}
+	return dir.WriteMachine(machine)
 }
 
 func syncDir(dir string) (err error) {

@@ -3,6 +3,8 @@
 //
 //	spec.pb      the spec's deterministic encoding, before the record
 //	record.json  what it was started from; its presence makes the enclave exist
+//	machine.json the simulated hardware (package vendors), before the record; not
+//	             there if the guest has none
 //	lock         held (flock) by the guest's process, so by nobody once it is gone
 //	endpoint     host:port, once the guest listens
 //	exit.json    how it ended
@@ -37,6 +39,7 @@ import (
 const (
 	SpecFile     = "spec.pb"
 	RecordFile   = "record.json"
+	MachineFile  = "machine.json"
 	LockFile     = "lock"
 	EndpointFile = "endpoint"
 	ExitFile     = "exit.json"
@@ -49,6 +52,7 @@ const (
 	recordVersion = 1
 	maxRecord     = 64 << 10
 	maxSpec       = 4 << 20
+	maxMachine    = 1 << 20
 	maxLine       = 512
 )
 
@@ -105,6 +109,26 @@ func (d Dir) WriteRecord(r Record, spec []byte) error {
 		return fmt.Errorf("write record: %w", err)
 	}
 	return nil
+}
+
+// WriteMachine writes the simulated hardware.
+func (d Dir) WriteMachine(machine []byte) error {
+	if err := atomicfile.Write(d.Path(MachineFile), machine, 0o600); err != nil {
+		return fmt.Errorf("write machine: %w", err)
+	}
+	return nil
+}
+
+// ReadMachine reads the simulated hardware, nil if there is none.
+func (d Dir) ReadMachine() ([]byte, error) {
+	raw, err := readBounded(d.Path(MachineFile), maxMachine)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read machine: %w", err)
+	}
+	return raw, nil
 }
 
 // ReadRecord reads record and spec and checks them against each other and
