@@ -28,7 +28,9 @@ type Agent struct {
 	conditions *conditionSet
 	prepares   *prepares
 	buckets    *buckets
-	seen       atomic.Pointer[gpu.Snapshot] // nil before the first look; never changed, only replaced
+	// reattesting has a place for each enclave that is asked for evidence again.
+	reattesting chan struct{}
+	seen        atomic.Pointer[gpu.Snapshot] // nil before the first look; never changed, only replaced
 
 	// restart is what New found on disk, for the adoption to take up.
 	restart []records.Record
@@ -71,6 +73,7 @@ func New(cfg Config) (_ *Agent, err error) {
 		adopted: make(chan struct{}), changed: make(chan struct{}, 1), rescan: make(chan struct{}, 1),
 		life: make(chan struct{}, 1), monitors: map[string]*monitor{},
 		buckets: &buckets{now: cfg.Now, all: map[string]*bucket{}}, stopped: make(chan struct{}),
+		reattesting: make(chan struct{}, maxReattesting),
 	}
 	a.ledger, err = ledger.Open(filepath.Join(cfg.StateDir, ledgerDir), ledger.Config{
 		BootID: cfg.BootID, Capacity: cfg.Capacity, Reserved: cfg.Reserved, Now: cfg.Now,

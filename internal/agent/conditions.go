@@ -16,6 +16,8 @@ import (
 const (
 	// CodeGuestSilent: the guest does not answer.
 	CodeGuestSilent = "GUEST_SILENT"
+	// CodeAttestationFailed: evidence that was asked for again was refused.
+	CodeAttestationFailed = "ATTESTATION_FAILED"
 	// CodeStopStuck: the enclave can't be stopped.
 	CodeStopStuck = "STOP_STUCK"
 	// CodeReleaseFailed: the claim can't be released.

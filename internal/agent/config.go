@@ -86,6 +86,8 @@ type Times struct {
 	// BootPerGiB is added for each GiB of memory: TDX accepts all of it before the
 	// guest's kernel starts.
 	Boot, BootPerGiB time.Duration
+	// Reattest is between two judgements of an enclave that was accepted (1 h).
+	Reattest time.Duration
 	// Prepare bounds what is fetched before a boot (15 min), Start the start of a
 	// VM's process (2 min), Mode a change of the GPUs' mode (10 min).
 	Prepare, Start, Mode time.Duration
@@ -105,7 +107,7 @@ func (t Times) withDefaults() Times {
 	}{
 		{&t.Inventory, 10 * time.Second}, {&t.Host, 5 * time.Second}, {&t.Observe, 5 * time.Second},
 		{&t.Poll, 10 * time.Second}, {&t.Call, 5 * time.Second}, {&t.Silent, 10 * time.Second},
-		{&t.Boot, 10 * time.Minute}, {&t.Prepare, 15 * time.Minute}, {&t.Start, 2 * time.Minute},
+		{&t.Boot, 10 * time.Minute}, {&t.Reattest, time.Hour}, {&t.Prepare, 15 * time.Minute}, {&t.Start, 2 * time.Minute},
 		{&t.Mode, 10 * time.Minute}, {&t.FailGrace, 10 * time.Second}, {&t.StopMargin, 30 * time.Second},
 		{&t.Retry, 2 * time.Second}, {&t.Reader, 30 * time.Second},
 	} {

@@ -9,12 +9,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
 	"github.com/casemate-dev/casemate/internal/rpc"
 	"github.com/casemate-dev/casemate/pkg/atomicfile"
+	"github.com/casemate-dev/casemate/pkg/attest/evidence"
 	"github.com/casemate-dev/casemate/pkg/enclave"
 )
 
@@ -217,4 +219,28 @@ func TestPrepareIsJoinedAndItsFailureHasAReason(t *testing.T) {
 	}
 	h.mustCreate("a", newSpec(1))
 	h.await("a", goneAs(stateFailed, "IMAGE_MISSING"))
+}
+
+func TestEvidenceIsAskedForAgainAndARefusalIsACondition(t *testing.T) {
+	h := newHarness(t, func(c *Config) { c.Times.Reattest = 20 * time.Millisecond })
+	h.mustCreate("a-r1-1", newSpec(0))
+	first := h.await("a-r1-1", in(stateHealthy))
+	h.await("a-r1-1", func(e *agentv1.Enclave) bool {
+		return e.GetVerdict().GetTime().AsTime().After(first.GetVerdict().GetTime().AsTime())
+	})
+	guest := h.backend.guest("a-r1-1")
+	forge := func(f func(*evidence.Document)) {
+		guest.mu.Lock()
+		defer guest.mu.Unlock()
+		guest.forge = f
+	}
+	forge(func(d *evidence.Document) { d.Nonce[0] ^= 1 })
+	refused := h.await("a-r1-1", func(e *agentv1.Enclave) bool { return hasCondition(e.GetConditions(), CodeAttestationFailed) })
+	if refused.GetState() != stateHealthy || refused.GetVerdict().GetAccepted() {
+		t.Errorf("the enclave is %s, verdict accepted %t; expected it to go on with the refusal told", refused.GetState(), refused.GetVerdict().GetAccepted())
+	}
+	forge(nil)
+	h.await("a-r1-1", func(e *agentv1.Enclave) bool {
+		return e.GetVerdict().GetAccepted() && !hasCondition(e.GetConditions(), CodeAttestationFailed)
+	})
 }

@@ -98,23 +98,6 @@ func (m *monitor) onBoot(status *guestapi.BootStatus, err error, asked time.Time
 	}
 }
 
-// attest asks for evidence over a nonce of the agent's own and judges it, once
-// the guest can give it.
-func (m *monitor) attest(ctx context.Context) {
-	if m.attested || m.boot == nil {
-		return
-	}
-	stage, ok := m.boot.Stage(guestapi.StageEvidence)
-	if !ok || stage.Status != guestapi.StatusOK {
-		return
-	}
-	guest, spec := m.guest, m.rec.Spec
-	m.begin(ctx, taskAttest, attestTime, func(ctx context.Context) func() {
-		verdict, err := m.a.evidence(ctx, guest, spec)
-		return func() { m.onVerdict(verdict, err) }
-	})
-}
-
 // evidence asks a guest for evidence over a fresh nonce and judges it.
 func (a *Agent) evidence(ctx context.Context, guest Guest, spec *agentv1.EnclaveSpec) (*attest.Verdict, error) {
 	var nonce [32]byte
@@ -126,18 +109,6 @@ func (a *Agent) evidence(ctx context.Context, guest Guest, spec *agentv1.Enclave
 		return nil, err
 	}
 	return a.judge(ctx, raw, nonce, key, spec), nil
-}
-
-func (m *monitor) onVerdict(v *attest.Verdict, err error) {
-	if err != nil {
-		m.lastErr = err
-		m.later(taskAttest, pollRetry)
-		return
-	}
-	m.verdict, m.attested = v, v.Accepted
-	if !v.Accepted && !m.rec.StopAsked() {
-		m.fail(outcome{reason: ReasonAttestation, text: refusal(v)})
-	}
 }
 
 // judgeGuest draws the state from what the guest says, once it is attested, and

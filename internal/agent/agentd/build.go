@@ -77,7 +77,7 @@ func policy(cfg Config) agent.Policy {
 func times(i Intervals) agent.Times {
 	return agent.Times{
 		Inventory: i.Inventory, Observe: i.Observe, Poll: i.Poll, Call: i.Call, Silent: i.Silent,
-		Boot: i.Boot, BootPerGiB: i.BootPerGiB, FailGrace: i.FailGrace,
+		Boot: i.Boot, BootPerGiB: i.BootPerGiB, FailGrace: i.FailGrace, Reattest: i.Reattest,
 	}
 }
 

@@ -105,6 +105,8 @@ type Intervals struct {
 	// for each GiB of memory.
 	Boot       time.Duration `yaml:"boot"`
 	BootPerGiB time.Duration `yaml:"boot_per_gib"`
+	// Reattest is between two judgements of an enclave's evidence.
+	Reattest time.Duration `yaml:"reattest"`
 	// FailGrace is how long the guest of a failed enclave may take to power off.
 	FailGrace time.Duration `yaml:"fail_grace"`
 }

@@ -160,7 +160,7 @@ func (p *problems) intervals(i Intervals) {
 	}{
 		{"inventory", i.Inventory, time.Hour}, {"observe", i.Observe, time.Hour}, {"poll", i.Poll, 30 * time.Second},
 		{"call", i.Call, time.Hour}, {"silent", i.Silent, time.Hour}, {"boot", i.Boot, 24 * time.Hour},
-		{"boot_per_gib", i.BootPerGiB, time.Hour}, {"fail_grace", i.FailGrace, time.Hour},
+		{"boot_per_gib", i.BootPerGiB, time.Hour}, {"fail_grace", i.FailGrace, time.Hour}, {"reattest", i.Reattest, 30 * 24 * time.Hour},
 	} {
 		p.check(d.value >= 0 && d.value <= d.most && (d.value == 0 || d.value >= time.Millisecond), "intervals."+d.key,
 			fmt.Sprintf("must be a time of 1ms to %s", d.most))
