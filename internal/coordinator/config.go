@@ -47,7 +47,18 @@ type Policy struct {
 	Profiles []string `yaml:"profiles"`
 	// AllowInsecure names insecure modes that are accepted: simulated, debug.
 	AllowInsecure []string `yaml:"allow_insecure"`
+	// Rejudge is between two judgements of the evidence of an enclave that serves.
+	Rejudge time.Duration `yaml:"rejudge"`
+	// OnRefused says what becomes of an enclave that is refused then: close takes its
+	// route away, report only tells.
+	OnRefused string `yaml:"on_refused"`
 }
+
+// The words of Policy.OnRefused.
+const (
+	refusedClose  = "close"
+	refusedReport = "report"
+)
 
 // Git says which repositories may be named.
 type Git struct {
@@ -114,7 +125,7 @@ func (c *Config) SetDefaults() {
 		StateDir:   "/var/lib/casemate/coordinator",
 		Listen:     Listen{Local: "unix:///run/casemate/coordinator.sock"},
 		SecretsKey: "secrets-key",
-		Policy:     Policy{Profiles: []string{"sev-snp", "tdx"}},
+		Policy:     Policy{Profiles: []string{"sev-snp", "tdx"}, Rejudge: time.Hour, OnRefused: refusedClose},
 		Git:        Git{Timeout: time.Minute, HTTPSUser: "git"},
 		Limits: Limits{
 			Pending: l.Pending, Started: l.Started, Ack: l.Ack, Drain: l.Drain, Stop: l.Stop,
@@ -152,6 +163,8 @@ func (c *Config) Validate() error {
 	for _, m := range c.Policy.AllowInsecure {
 		need(m == "simulated" || m == "debug", "policy.allow_insecure", m+" is not one of simulated, debug")
 	}
+	need(c.Policy.Rejudge > 0, "policy.rejudge", "must be more than 0, such as 1h")
+	need(c.Policy.OnRefused == refusedClose || c.Policy.OnRefused == refusedReport, "policy.on_refused", "must be close or report")
 	if err := c.Attestation.Check("attestation.", c.allows("simulated")); err != nil {
 		errs = append(errs, err)
 	}

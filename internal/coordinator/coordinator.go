@@ -21,9 +21,11 @@ import (
 	"github.com/casemate-dev/casemate/internal/coordinator/engine"
 	"github.com/casemate-dev/casemate/internal/coordinator/fleet"
 	"github.com/casemate-dev/casemate/internal/coordinator/gateways"
+	"github.com/casemate-dev/casemate/internal/coordinator/model"
 	"github.com/casemate-dev/casemate/internal/coordinator/planner"
 	"github.com/casemate-dev/casemate/internal/coordinator/reaper"
 	"github.com/casemate-dev/casemate/internal/coordinator/records"
+	"github.com/casemate-dev/casemate/internal/coordinator/rejudge"
 	"github.com/casemate-dev/casemate/internal/coordinator/runner"
 	"github.com/casemate-dev/casemate/internal/coordinator/vault"
 	"github.com/casemate-dev/casemate/internal/rpc"
@@ -49,6 +51,7 @@ type parts struct {
 	planner  *planner.Planner
 	runner   *runner.Runner
 	reaper   *reaper.Reaper
+	rejudger *rejudge.Rejudger
 	judge    io.Closer
 }
 
@@ -162,9 +165,21 @@ func (d *Daemon) wireEngine() error {
 	if err != nil {
 		return err
 	}
+	p.rejudger, err = rejudge.New(rejudge.Config{
+		Log: d.log, Every: d.cfg.Policy.Rejudge, Now: time.Now, Serving: p.serving,
+		Judge: func(ctx context.Context, k model.ContainerKey) error {
+			_, _, err := p.runner.Rejudge(ctx, k)
+			return err
+		},
+	})
+	if err != nil {
+		return err
+	}
 	p.runner, err = runner.New(runner.Config{
 		Log: d.log, Records: p.records, Engine: engine.Engine{Limits: d.cfg.engineLimits(), Restored: p.records.Restored},
-		Agents: p.fleet, Gateways: p.gateways, Attestor: attest, DNS: staticDNS{}, Replanner: p.planner,
+		Agents: p.fleet, Gateways: p.gateways, Attestor: attest,
+		Judge: attest, CloseRefused: d.cfg.Policy.OnRefused == refusedClose, Refused: func(k model.ContainerKey) { p.rejudger.Ask(k) },
+		DNS: staticDNS{}, Replanner: p.planner,
 		Permanent: fleet.Permanent, SecretsKey: p.vault.PublicKey(), Now: time.Now,
 	})
 	if err != nil {
@@ -172,6 +187,26 @@ func (d *Daemon) wireEngine() error {
 	}
 	p.fleet.SetSink(p.runner)
 	return nil
+}
+
+// serving lists the enclaves that serve, by container.
+func (p *parts) serving(ctx context.Context) (map[model.ContainerKey]string, error) {
+	out := map[model.ContainerKey]string{}
+	for after := ""; ; {
+		items, more, err := records.List(ctx, p.records, records.Containers, records.ContainerPrefix, store.ListOptions{After: after, Limit: 500})
+		if err != nil {
+			return nil, err
+		}
+		for _, item := range items {
+			if c := item.Value; c.Active != nil && c.Teardown == nil {
+				out[c.Key()] = c.Active.ID
+			}
+			after = records.ContainerKey(item.Value.Key())
+		}
+		if !more {
+			return out, nil
+		}
+	}
 }
 
 // staticDNS is for domains whose records point at the gateways for good, by a
@@ -202,6 +237,7 @@ func (d *Daemon) run(ctx context.Context, ready func()) error {
 	}
 	g.Go(func() error { return p.fleet.Run(work) })
 	g.Go(func() error { return p.reaper.Run(work) })
+	g.Go(func() error { return p.rejudger.Run(work) })
 	g.Go(func() error { return d.sweepRequests(work) })
 	d.log.Info("coordinator runs", "cluster", p.records.ClusterID, "epoch", p.records.Epoch)
 	ready()

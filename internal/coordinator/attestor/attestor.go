@@ -57,8 +57,21 @@ func New(cfg Config) (*Attestor, error) {
 }
 
 // Attest returns the verdict on an enclave at enclave.Endpoint, and a Failure if
-// it must not serve. An error means that the enclave could not be asked.
+// it must not serve; it delivers the secrets of one that may. An error means that the
+// enclave could not be asked.
 func (a *Attestor) Attest(ctx context.Context, k model.ContainerKey, enclave model.EnclaveRef, revision model.Revision, spec *agentv1.EnclaveSpec) (*model.Verdict, *engine.Failure, error) {
+	return a.ask(ctx, k, enclave, revision, spec, a.deliver)
+}
+
+// Judge does what Attest does and delivers nothing: for an enclave that runs.
+func (a *Attestor) Judge(ctx context.Context, k model.ContainerKey, enclave model.EnclaveRef, revision model.Revision, spec *agentv1.EnclaveSpec) (*model.Verdict, *engine.Failure, error) {
+	return a.ask(ctx, k, enclave, revision, spec, nil)
+}
+
+// deliverer does what is to be done on the connection of an enclave that was accepted.
+type deliverer func(ctx context.Context, c *guestclient.Client, k model.ContainerKey, nonce, key [32]byte, revision model.Revision) (*engine.Failure, error)
+
+func (a *Attestor) ask(ctx context.Context, k model.ContainerKey, enclave model.EnclaveRef, revision model.Revision, spec *agentv1.EnclaveSpec, then deliverer) (*model.Verdict, *engine.Failure, error) {
 	c, err := guestclient.New(guestclient.Config{Endpoint: enclave.Endpoint, ServerName: spec.GetPlatform().GetDomain(), Dial: a.cfg.Dial})
 	if err != nil {
 		return nil, &engine.Failure{Reason: "BAD_ENDPOINT", Text: err.Error()}, nil
@@ -76,7 +89,10 @@ func (a *Attestor) Attest(ctx context.Context, k model.ContainerKey, enclave mod
 		a.cfg.Log.Warn("evidence refused", "container", k.String(), "enclave", enclave.ID, "error", err)
 		return kept, &engine.Failure{Reason: "ATTESTATION_REFUSED", Text: err.Error()}, nil
 	}
-	failure, err := a.deliver(ctx, c, k, nonce, key, revision)
+	if then == nil {
+		return kept, nil, nil
+	}
+	failure, err := then(ctx, c, k, nonce, key, revision)
 	return kept, failure, err
 }
 

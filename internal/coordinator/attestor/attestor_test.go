@@ -76,14 +76,6 @@ type guest struct {
 
 func boot(t *testing.T, id string, v *vault.Vault, debug bool, env string) guest {
 	t.Helper()
-	spec := &agentv1.EnclaveSpec{
-		Org: "acme", Container: "api", ContainerUid: "c1", Revision: 1, Profile: agentv1.CvmProfile_CVM_PROFILE_NONE,
-		CvmVersion: "1.0.0", Cpus: 1, MemoryMib: 1024, Config: config(env), ConfigName: "casemate.yml", Tag: "v1",
-		Platform: &agentv1.Platform{
-			ClusterId: "cl", SecretsKey: v.PublicKey(), Domain: "api.example", Secrets: []string{"API_KEY"}, Debug: debug,
-		},
-	}
-	spec.ExpectedMeasurements = []string{simulated.MeasurementHex(spec)}
 	b, err := fake.New(fake.Config{
 		Dir: t.TempDir(),
 		InProcess: func(ctx context.Context, dir string, powerOff <-chan struct{}) error {
@@ -94,6 +86,19 @@ func boot(t *testing.T, id string, v *vault.Vault, debug bool, env string) guest
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.Close() })
+	return bootOn(t, b, id, v, debug, env)
+}
+
+func bootOn(t *testing.T, b *fake.Backend, id string, v *vault.Vault, debug bool, env string) guest {
+	t.Helper()
+	spec := &agentv1.EnclaveSpec{
+		Org: "acme", Container: "api", ContainerUid: "c1", Revision: 1, Profile: agentv1.CvmProfile_CVM_PROFILE_NONE,
+		CvmVersion: "1.0.0", Cpus: 1, MemoryMib: 1024, Config: config(env), ConfigName: "casemate.yml", Tag: "v1",
+		Platform: &agentv1.Platform{
+			ClusterId: "cl", SecretsKey: v.PublicKey(), Domain: "api.example", Secrets: []string{"API_KEY"}, Debug: debug,
+		},
+	}
+	spec.ExpectedMeasurements = []string{simulated.MeasurementHex(spec)}
 	events, err := b.Watch(t.Context())
 	if err != nil {
 		t.Fatal(err)

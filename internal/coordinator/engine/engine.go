@@ -103,6 +103,8 @@ func (t *transition) apply(ev Event) error {
 		t.observed(ev.Observation)
 	case HostGone:
 		t.hostGone(ev.Host)
+	case Rejudged:
+		t.rejudged(ev)
 	case Tick:
 		t.tick()
 	case Resume:

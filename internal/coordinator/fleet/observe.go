@@ -25,6 +25,7 @@ func Observation(host string, e *agentv1.Enclave) model.Observation {
 		Text:     clip(e.GetText(), maxText),
 		Endpoint: clip(e.GetEndpoint(), 256),
 		Claimed:  e.GetClaimed(),
+		Refused:  e.GetVerdict() != nil && !e.GetVerdict().GetAccepted(),
 	}
 	for i, s := range e.GetStages() {
 		if i == maxStages {

@@ -31,6 +31,8 @@ type Observation struct {
 	Stages   []Stage
 	// Claimed says that the enclave still holds its GPUs, vCPUs and memory.
 	Claimed bool
+	// Refused says that the agent refuses the enclave's evidence.
+	Refused bool
 }
 
 // Gone says whether nothing of the enclave is left: it has ended, or does not

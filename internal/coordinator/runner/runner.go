@@ -44,6 +44,12 @@ type Attestor interface {
 	Attest(ctx context.Context, k model.ContainerKey, enclave model.EnclaveRef, revision model.Revision, spec *agentv1.EnclaveSpec) (*model.Verdict, *engine.Failure, error)
 }
 
+// Judge judges an enclave with a nonce of its own.
+type Judge interface {
+	// Judge returns what Attestor.Attest returns, and delivers nothing.
+	Judge(ctx context.Context, k model.ContainerKey, enclave model.EnclaveRef, revision model.Revision, spec *agentv1.EnclaveSpec) (*model.Verdict, *engine.Failure, error)
+}
+
 // DNS withdraws domains. Present does nothing if the records are there.
 type DNS interface {
 	Withdraw(ctx context.Context, domain string) error
@@ -58,12 +64,20 @@ type Replanner interface {
 
 // Config describes a runner.
 type Config struct {
-	Log       *slog.Logger
-	Records   *records.Records
-	Engine    engine.Engine
-	Agents    Agents
-	Gateways  Gateways
-	Attestor  Attestor
+	Log      *slog.Logger
+	Records  *records.Records
+	Engine   engine.Engine
+	Agents   Agents
+	Gateways Gateways
+	Attestor Attestor
+	// Judge judges enclaves that serve again; nil judges none.
+	Judge Judge
+	// CloseRefused takes the route from an enclave whose evidence is refused when it
+	// is judged again.
+	CloseRefused bool
+	// Refused is told of containers of which an agent says that it refuses the
+	// evidence; it does not block. It may be nil.
+	Refused   func(model.ContainerKey)
 	DNS       DNS
 	Replanner Replanner
 	// Permanent returns why an agent's error is final, nil if it is not.

@@ -10,6 +10,9 @@ import (
 
 // Observed takes an agent's word; it is the fleet's Sink and does not block.
 func (r *Runner) Observed(k model.ContainerKey, o model.Observation) {
+	if o.Refused && !o.Ended() && r.cfg.Refused != nil {
+		r.cfg.Refused(k)
+	}
 	full := r.posted(k, "observed", func(context.Context, *records.Loaded) (engine.Event, records.Extra, error) {
 		return engine.Observed{Observation: o}, records.Extra{}, nil
 	})
