@@ -135,7 +135,7 @@ func TestFaults(t *testing.T) {
 		"evidence that is wrong":        {"attestation-wrong", gone, "ATTESTATION_REFUSED", "10m"},
 		"a key in between":              {"attestation-foreign-key", gone, "ATTESTATION_REFUSED", "10m"},
 		"a death":                       {"dies-after:300ms", gone, "VM_EXITED", "10m"},
-		"health that is lost":           {"unhealthy-after:300ms", in(unhealthy), "HEALTH_CHECK_FAILED", "10m"},
+		"health that is lost":           {"unhealthy-after:5s", in(unhealthy), "HEALTH_CHECK_FAILED", "10m"},
 		"a guest that hangs from birth": {"hangs", gone, "BOOT_TIMEOUT", "3s"},
 	} {
 		t.Run(name, func(t *testing.T) {
