@@ -24,7 +24,7 @@ import (
 const (
 	testCluster = "cluster-a"
 	testDomain  = "api.example.org"
-	patience    = 20 * time.Second // for things that must happen; never waited out in a pass
+	patience    = 2 * time.Minute // for things that must happen; never waited out in a pass
 )
 
 // certificate is valid for every name under example.org.
