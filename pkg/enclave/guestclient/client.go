@@ -45,6 +45,7 @@ type Client struct {
 
 	mu     sync.Mutex
 	digest [sha256.Size]byte
+	cert   *x509.Certificate
 	pinned bool
 }
 
@@ -53,13 +54,7 @@ func New(cfg Config) (*Client, error) {
 	if _, _, err := net.SplitHostPort(cfg.Endpoint); err != nil {
 		return nil, fmt.Errorf("guest client: endpoint %.300q: %w", cfg.Endpoint, err)
 	}
-	if cfg.Dial == nil {
-		cfg.Dial = (&net.Dialer{}).DialContext
-	}
-	if cfg.Timeout == 0 {
-		cfg.Timeout = DefaultTimeout
-	}
-	c := &Client{cfg: cfg}
+	c := &Client{cfg: cfg.filled()}
 	c.http = &http.Client{
 		Transport: &http.Transport{
 			DialTLSContext:         c.dial,
@@ -90,40 +85,72 @@ func (c *Client) KeyDigest() ([sha256.Size]byte, error) {
 	return c.digest, nil
 }
 
-func (c *Client) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+// Certificate is what the enclave presented with its key, or ErrNoKey before the
+// first connection. Evidence binds the key and not the certificate: what it says
+// counts only if that key has signed it.
+func (c *Client) Certificate() (*x509.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.pinned {
+		return nil, ErrNoKey
+	}
+	return c.cert, nil
+}
+
+func (c *Client) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	return Dial(ctx, c.cfg, c.pin)
+}
+
+// Dial makes a connection of its own to an enclave, TLS 1.3. The certificate is
+// self-signed and says nothing by itself: check sees it, with the digest of its
+// key, inside the handshake, and what check refuses gets no byte.
+func Dial(ctx context.Context, cfg Config, check func(key [sha256.Size]byte, cert *x509.Certificate) error) (*tls.Conn, error) {
+	cfg = cfg.filled()
+	ctx, cancel := context.WithTimeout(ctx, cfg.Timeout)
 	defer cancel()
-	raw, err := c.cfg.Dial(ctx, network, address)
+	raw, err := cfg.Dial(ctx, "tcp", cfg.Endpoint)
 	if err != nil {
-		return nil, fmt.Errorf("connect to the guest at %s: %w", address, err)
+		return nil, fmt.Errorf("connect to the guest at %s: %w", cfg.Endpoint, err)
 	}
 	conn := tls.Client(raw, &tls.Config{
 		MinVersion: tls.VersionTLS13,
-		ServerName: c.cfg.ServerName,
-		// The certificate is self-signed: its key is pinned below, and proved by
+		ServerName: cfg.ServerName,
+		// The certificate is self-signed: its key is checked below, and proved by
 		// evidence, not by a name.
 		InsecureSkipVerify: true, //nolint:gosec // see above
-		VerifyConnection:   c.pin,
-		NextProtos:         []string{"http/1.1"},
+		VerifyConnection: func(state tls.ConnectionState) error {
+			digest, err := digestOf(state.PeerCertificates)
+			if err != nil {
+				return err
+			}
+			return check(digest, state.PeerCertificates[0])
+		},
+		NextProtos: []string{"http/1.1"},
 	})
 	if err := conn.HandshakeContext(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("TLS with the guest at %s: %w", address, err), ignoreClosed(raw.Close()))
+		return nil, errors.Join(fmt.Errorf("TLS with the guest at %s: %w", cfg.Endpoint, err), ignoreClosed(raw.Close()))
 	}
 	return conn, nil
 }
 
-// pin runs inside the handshake: nothing is sent to a key that is not pinned.
-func (c *Client) pin(state tls.ConnectionState) error {
-	digest, err := digestOf(state.PeerCertificates)
-	if err != nil {
-		return err
+func (c Config) filled() Config {
+	if c.Dial == nil {
+		c.Dial = (&net.Dialer{}).DialContext
 	}
+	if c.Timeout == 0 {
+		c.Timeout = DefaultTimeout
+	}
+	return c
+}
+
+// pin runs inside the handshake: nothing is sent to a key that is not pinned.
+func (c *Client) pin(digest [sha256.Size]byte, cert *x509.Certificate) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.pinned && c.digest != digest {
 		return fmt.Errorf("%w: %x, now %x", ErrKeyChanged, c.digest, digest)
 	}
-	c.digest, c.pinned = digest, true
+	c.digest, c.cert, c.pinned = digest, cert, true
 	return nil
 }
 
