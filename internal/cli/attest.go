@@ -46,8 +46,9 @@ func (a *app) attestFile(flag, path string, limit int64) ([]byte, error) {
 	return b, nil
 }
 
-// attestOnly refuses flags that were given and are none of those allowed, or empty.
-func attestOnly(cmd *cobra.Command, format string, special, allowed []string) error {
+// attestOnly refuses flags that were given and are none of those allowed with what
+// else was given, or empty.
+func attestOnly(cmd *cobra.Command, with string, special, allowed []string) error {
 	ok := map[string]bool{}
 	for _, name := range allowed {
 		ok[name] = true
@@ -58,7 +59,7 @@ func attestOnly(cmd *cobra.Command, format string, special, allowed []string) er
 			continue
 		}
 		if !ok[name] {
-			return usagef("--%s has no meaning with --format %s", name, format)
+			return usagef("--%s has no meaning with %s", name, with)
 		}
 		if flag.Value.String() == "" {
 			return usagef("--%s is empty", name)

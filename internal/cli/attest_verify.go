@@ -30,6 +30,8 @@ type attestVerify struct {
 
 	at     time.Time
 	policy *policy.Policy
+
+	enclave enclavePins
 }
 
 // attestSpecial are the flags of one format or another, attestOf those of each.
@@ -45,17 +47,25 @@ var (
 func newAttestVerify(a *app) *cobra.Command {
 	v := &attestVerify{app: a}
 	c := &cobra.Command{
-		Use: "verify", Short: "Say whether evidence in a file is accepted, with every check", Args: cobra.NoArgs,
-		Long: `Say whether evidence in a file is accepted, offline, with every check by name.
+		Use: "verify [https://NAME]", Short: "Say whether evidence in a file, or an enclave, is accepted, with every check", Args: cobra.MaximumNArgs(1),
+		Long: `Say whether evidence in a file is accepted, offline, with every check by name; or,
+with https://NAME, whether the enclave that serves there is.
 
-Without --policy nothing is pinned: signatures, chains, revocation, debug and, for
-TDX, the TCB are judged, and what was not compared is listed. In a policy, a key
-that is left out is not compared here either, and listed.
+Of evidence in a file, without --policy nothing is pinned: signatures, chains,
+revocation, debug and, for TDX, the TCB are judged, and what was not compared is
+listed. In a policy, a key that is left out is not compared here either, and listed.
 
-Exit codes: 0 accepted; 1 refused; 2 arguments or files that can't be used.`,
+An enclave is asked over TLS with a fresh nonce, and must run a release: that of a
+signed manifest (--manifest, or --repo and --tag; with --signer). Gateway, host and
+coordinator are not trusted. Without --policy, hardware of all vendors is accepted,
+and nothing lenient (docs/verify-from-outside.md).
+
+Exit codes: 0 accepted; 1 refused; 2 arguments or files that can't be used, or an
+enclave that gives no evidence.`,
 		Example: `  casemate attest verify --format sev-snp --evidence report.bin --vcek vcek.der
   casemate attest verify --format tdx --evidence quote.bin --collateral ./pcs --policy policy.yaml -o json
-  casemate attest verify --format nvidia --evidence gpu.json --rims ./rims --ocsp ./ocsp --nonce 931d8d…`,
+  casemate attest verify --format nvidia --evidence gpu.json --rims ./rims --ocsp ./ocsp --nonce 931d8d…
+  casemate attest verify https://api.example.com --manifest manifest.dsse.json --signer release.pub`,
 		RunE: attestRun(v.run),
 	}
 	f := c.Flags()
@@ -71,11 +81,18 @@ Exit codes: 0 accepted; 1 refused; 2 arguments or files that can't be used.`,
 	f.StringVar(&v.nonce, "nonce", "", "nvidia: the nonce that was asked with, 64 hex digits")
 	f.StringVar(&v.atText, "at", "", "judge at this time, RFC 3339 (default now)")
 	f.StringVar(&v.policyFile, "policy", "", "a policy file (docs/attestation.md)")
+	v.enclave.flags(c, "https: ")
 	mustComplete(c, "format", cobra.FixedCompletions([]string{"sev-snp", "tdx", "nvidia"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 
 func (v *attestVerify) run(cmd *cobra.Command) error {
+	if args := cmd.Flags().Args(); len(args) == 1 {
+		return v.runEnclave(cmd, args[0])
+	}
+	if err := attestOnly(cmd, "--format", enclaveFlags, nil); err != nil {
+		return err
+	}
 	if err := v.prepare(cmd); err != nil {
 		return err
 	}
@@ -92,10 +109,39 @@ func (v *attestVerify) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if err := v.showVerdict(verdict); err != nil {
+	return v.answer(verdict)
+}
+
+// runEnclave is verify of an enclave at an address.
+func (v *attestVerify) runEnclave(cmd *cobra.Command, address string) error {
+	if _, _, err := enclaveAddress(address); err != nil {
 		return err
 	}
-	if !verdict.Accepted {
+	if err := attestOnly(cmd, "https://", append([]string{"format", "evidence", "at"}, attestSpecial...), nil); err != nil {
+		return err
+	}
+	v.enclave.policy = v.policyFile
+	client, refused, err := v.openEnclave(cmd.Context(), &v.enclave, address)
+	if err != nil {
+		return err
+	}
+	defer client.close()
+	if refused == nil {
+		proof, err := client.Verify(cmd.Context())
+		if err != nil {
+			return err
+		}
+		refused = proof.Verdict
+	}
+	return v.answer(refused)
+}
+
+// answer shows a verdict and makes the exit code of it.
+func (a *app) answer(v *attest.Verdict) error {
+	if err := a.showVerdict(v); err != nil {
+		return err
+	}
+	if !v.Accepted {
 		return told(ExitFailed, "the evidence is refused")
 	}
 	return nil
@@ -110,7 +156,7 @@ func (v *attestVerify) prepare(cmd *cobra.Command) error {
 	case v.evidence == "":
 		return usagef("--evidence names the file with the evidence; it is missing")
 	}
-	if err := attestOnly(cmd, v.format, attestSpecial, allowed); err != nil {
+	if err := attestOnly(cmd, "--format "+v.format, attestSpecial, allowed); err != nil {
 		return err
 	}
 	v.at = v.env.Now()

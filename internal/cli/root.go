@@ -19,6 +19,7 @@ var groups = []func(*app) *cobra.Command{
 	newBackup,
 	newConfig,
 	newAttest,
+	newConnect,
 	newRelease,
 	newDev,
 	newCompletion,
