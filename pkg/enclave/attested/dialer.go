@@ -22,6 +22,9 @@ const DefaultInterval = 10 * time.Minute
 // attested.
 var ErrKeyUnsteady = errors.New("the enclave shows another key with every connection")
 
+// ErrCutShort: a connection ended, and it was not the enclave that ended it.
+var ErrCutShort = errors.New("the connection was cut: the enclave has not ended it")
+
 // errNotProved makes a handshake fail with a key for which there is no verdict.
 var errNotProved = errors.New("no verdict on this key")
 
@@ -105,7 +108,7 @@ type whole struct{ net.Conn }
 func (w whole) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
 	if errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
+		err = ErrCutShort // crypto/tls would take io.ErrUnexpectedEOF for an end
 	}
 	return n, err
 }

@@ -208,8 +208,8 @@ func TestADialThatIsGivenUpEnds(t *testing.T) {
 func TestAnAnswerThatIsCutShortIsNoEnd(t *testing.T) {
 	g, c := launch(t, newIdentity(t, domain)), &clock{at: time.Now()}
 	g.change(func(g *guest) { g.cut = true })
-	if err := hello(t, dialerOf(t, g, c)); !errors.Is(err, io.ErrUnexpectedEOF) {
-		t.Errorf("an end without close_notify: %v, want %v", err, io.ErrUnexpectedEOF)
+	if err := hello(t, dialerOf(t, g, c)); !errors.Is(err, attested.ErrCutShort) {
+		t.Errorf("an end without close_notify: %v, want %v", err, attested.ErrCutShort)
 	}
 }
 
