@@ -18,6 +18,7 @@ import (
 	"github.com/casemate-dev/casemate/pkg/attest"
 	"github.com/casemate-dev/casemate/pkg/attest/judge"
 	"github.com/casemate-dev/casemate/pkg/enclave/attested"
+	"github.com/casemate-dev/casemate/pkg/release/git"
 	"github.com/casemate-dev/casemate/pkg/release/manifest"
 )
 
@@ -45,7 +46,7 @@ var enclaveFlags = []string{
 func (p *enclavePins) flags(c *cobra.Command, when string) {
 	f := c.Flags()
 	f.StringVar(&p.manifest, "manifest", "", when+"the release's signed manifest, as release sign writes it")
-	f.StringVar(&p.repo, "repo", "", when+"read the manifest from this Git repository, beside --tag, instead of a file")
+	f.StringVar(&p.repo, "repo", "", when+"the manifest must be for this Git repository's tag, commit and config as they are now; beside --tag")
 	f.StringVar(&p.tag, "tag", "", when+"the release's tag in that repository")
 	f.StringArrayVar(&p.signers, "signer", nil, when+"a file with public keys, PEM, of which one must have signed the manifest; repeatable")
 	f.Uint64Var(&p.floor, "floor", 0, when+"the lowest release number that is accepted")
@@ -142,9 +143,8 @@ func (p *enclavePins) platformDigest() (*[32]byte, error) {
 }
 
 // howToPin says what to give where nothing says what must run.
-const howToPin = `nothing says what must run there: give the release's signed manifest (--manifest FILE, or
---repo URL and --tag TAG) and who must have signed it (--signer FILE); or say --not-pinned release, and the
-verdict will not tell what runs there`
+const howToPin = `nothing says what must run there: give the release's signed manifest (--manifest FILE) and who must
+have signed it (--signer FILE); or say --not-pinned release, and the verdict will not tell what runs there`
 
 // pinnedRelease reads the release that must run. It is nil if whoever called accepts
 // any; a manifest that is refused gives a *manifest.RefusedError.
@@ -161,10 +161,8 @@ func (a *app) pinnedRelease(ctx context.Context, p *enclavePins) (*attested.Rele
 		return nil, usagef("--not-pinned release excludes --manifest, --repo, --tag, --signer and --floor")
 	case anyRelease:
 		return nil, nil
-	case p.manifest == "" && !fromRepo:
+	case p.manifest == "":
 		return nil, usagef("%s", howToPin)
-	case p.manifest != "" && fromRepo:
-		return nil, usagef("--manifest is a file, --repo and --tag name a repository: give one of the two")
 	case fromRepo && (p.repo == "" || p.tag == ""):
 		return nil, usagef("--repo and --tag belong together")
 	case len(p.signers) == 0:
@@ -202,13 +200,26 @@ func (a *app) signerKeys(files []string) ([]crypto.PublicKey, error) {
 	return keys, nil
 }
 
-// readManifest reads and verifies the manifest, from a file or beside its tag.
+// readManifest reads and verifies the manifest. If a tag is named it must be for what
+// the tag holds.
 func (a *app) readManifest(ctx context.Context, p *enclavePins, keys []crypto.PublicKey) (*manifest.Manifest, error) {
 	signed, err := a.attestFile("manifest", p.manifest, manifest.MaxEnvelopeBytes)
 	if err != nil {
 		return nil, err
 	}
-	return manifest.Verify(signed, keys, manifest.Expect{Floor: p.floor})
+	want := manifest.Expect{Floor: p.floor}
+	if p.repo != "" {
+		resolver, err := git.New(git.Config{LocalPaths: true})
+		if err != nil {
+			return nil, err
+		}
+		r, _, err := resolver.Release(ctx, git.Request{Repository: p.repo, Tag: p.tag})
+		if err != nil {
+			return nil, err
+		}
+		want = manifest.ExpectRelease(*r, p.floor)
+	}
+	return manifest.Verify(signed, keys, want)
 }
 
 // enclaveJudge makes the judge, and what is closed after it.

@@ -157,6 +157,8 @@ func TestAnEnclaveIsVerifiedFromOutside(t *testing.T) {
 		{"an old release", "https://" + enclaveDomain, append(slices.Clone(named), "--floor", "8"), 1, "release_manifest", nil},
 		{"another domain", "https://evil.example.com", named, 1, "domain_binding", nil},
 		{"no pin", "https://" + enclaveDomain, []string{"--policy", policy}, 2, "--not-pinned release", nil},
+		{"a tag that isn't there", "https://" + enclaveDomain, append(slices.Clone(named), "--repo", t.TempDir(), "--tag", "v1"), 2, "repository", nil},
+		{"a tag without its repository", "https://" + enclaveDomain, append(slices.Clone(named), "--tag", "v1"), 2, "belong together", nil},
 		{"no signer", "https://" + enclaveDomain, []string{"--manifest", signed}, 2, "--signer is missing", nil},
 		{"a pin and none", "https://" + enclaveDomain, append(slices.Clone(named), "--not-pinned", "release"), 2, "excludes", nil},
 		{"an unknown word", "https://" + enclaveDomain, append(slices.Clone(named), "--not-pinned", "all"), 2, "--not-pinned is release", nil},
