@@ -53,7 +53,7 @@ func TestWithoutAReleaseTheVerdictSaysSo(t *testing.T) {
 		t.Fatalf("%v, %v", err, proof)
 	}
 	for _, name := range []string{attested.NotPinnedRelease, "platform", "gpus"} {
-		if !contains(proof.Verdict.NotPinned, name) {
+		if !slices.Contains(proof.Verdict.NotPinned, name) {
 			t.Errorf("not_pinned is %v, want %s in it", proof.Verdict.NotPinned, name)
 		}
 	}

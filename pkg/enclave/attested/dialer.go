@@ -18,12 +18,14 @@ import (
 // DefaultInterval is how long a verdict counts.
 const DefaultInterval = 10 * time.Minute
 
-// ErrKeyUnsteady: every connection had another key than the one that was just
-// attested.
-var ErrKeyUnsteady = errors.New("the enclave shows another key with every connection")
-
-// ErrCutShort: a connection ended, and it was not the enclave that ended it.
-var ErrCutShort = errors.New("the connection was cut: the enclave has not ended it")
+// Errors of a Dialer.
+var (
+	// ErrKeyUnsteady: every connection had another key than the one that was just
+	// attested.
+	ErrKeyUnsteady = errors.New("the enclave shows another key with every connection")
+	// ErrCutShort: a connection ended, and it was not the enclave that ended it.
+	ErrCutShort = errors.New("the connection was cut: the enclave has not ended it")
+)
 
 // errNotProved makes a handshake fail with a key for which there is no verdict.
 var errNotProved = errors.New("no verdict on this key")

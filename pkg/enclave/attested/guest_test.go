@@ -235,15 +235,6 @@ func (g *guest) relay(from *guest) {
 	})
 }
 
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
-}
-
 func nonceOf(t *testing.T, answer []byte) [32]byte {
 	t.Helper()
 	doc, err := evidence.Parse(bytes.TrimSpace(answer))
