@@ -320,11 +320,12 @@ func TestConnectPassesBytesToTheAttestedEnclaveOnly(t *testing.T) {
 	w := enclaveWorld(t)
 	out, told := newSaid(), newSaid()
 	w.env.Out, w.env.Err = out, told
+	gateway := way.open(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan int, 1)
 	go func() {
 		ended <- Run(ctx, []string{
-			"connect", "web", "--port", "0", "--grace", "1s", "--manifest", signed, "--signer", key, "--policy", policy, "--connect-to", way.open(t),
+			"connect", "web", "--port", "0", "--grace", "1s", "--manifest", signed, "--signer", key, "--policy", policy, "--connect-to", gateway,
 		}, w.env)
 	}()
 	text := out.await(t, "Ctrl-C ends it")
