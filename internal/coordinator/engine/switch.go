@@ -40,6 +40,10 @@ func (t *transition) switchRoute() {
 	serving := u.New
 	serving.Since = t.now
 	// Its status stays what it is until the gateways send clients there: see afterSwitch.
+	// One whose enclave was trusted no more did not serve.
+	if c.Status == model.Failed {
+		c.Status = model.Deploying
+	}
 	c.Active, c.Unhealthy = &serving, false
 	c.Reason, c.Text = "", ""
 	c.StartTimeout, c.HealthWait = u.Options.StartTimeout, u.Options.HealthWait
