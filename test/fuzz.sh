@@ -17,16 +17,23 @@ timeUp() {
 	grep -q '^ *context deadline exceeded$' "$1" && ! grep -qE 'Failing input written|panic:|--- FAIL: .*/' "$1"
 }
 
+# fuzz TIME: runs $target for so long, or shows what it failed with and ends.
+fuzz() {
+	(
+		cd "$dir"
+		"$binary" -test.run '^$' -test.fuzz "^$target\$" -test.fuzztime "$1" \
+			-test.fuzzcachedir "$root/.cache/fuzz/corpus/$dir" >"$log" 2>&1
+	) || timeUp "$log" || { echo "$dir $target"; cat "$log"; exit 1; }
+}
+
 while read -r dir; do
 	binary=$root/.cache/fuzz/${dir//\//-}.test
 	"$go" test -c "${instrument[@]}" -o "$binary" "./$dir"
 	for target in $(grep -hos '^func Fuzz[A-Za-z0-9_]*' "$dir"/*_test.go | cut -d' ' -f2); do
 		log=$binary.$target.log
-		(
-			cd "$dir"
-			"$binary" -test.run '^$' -test.fuzz "^$target\$" -test.fuzztime "$time" \
-				-test.fuzzcachedir "$root/.cache/fuzz/corpus/$dir" >"$log" 2>&1
-		) || timeUp "$log" || { echo "$dir $target"; cat "$log"; exit 1; }
+		fuzz "$time"
+		# Where making the seeds takes as long, nothing was tried yet.
+		grep -q 'execs: [1-9]' "$log" || fuzz 10s
 		echo "$dir $target$(sed -n 's/^fuzz: elapsed: [^,]*, \(execs: [0-9]*\).*/, \1/p' "$log" | tail -n 1)"
 		targets=$((targets + 1))
 	done

@@ -108,7 +108,7 @@ func (p *Peer) look() (peerState, <-chan struct{}, error) {
 	defer p.mu.Unlock()
 	if p.peer.conn == nil && p.peer.state != connectivity.Shutdown {
 		address := resolver.Address{Addr: p.address, ServerName: authority(p.address)}
-		conn, err := p.pool.channel.NewSubConn([]resolver.Address{address}, balancer.NewSubConnOptions{StateListener: p.listen})
+		conn, err := p.pool.channel.NewSubConn([]resolver.Address{address}, balancer.NewSubConnOptions{StateListener: p.listen}) //nolint:staticcheck // what will go is several addresses a connection; this has one
 		if err != nil {
 			return peerState{}, nil, peerState{err: err}.failure(p.address)
 		}
