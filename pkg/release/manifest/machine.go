@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/casemate-dev/casemate/pkg/attest"
 	"github.com/casemate-dev/casemate/pkg/attest/measure"
+	"github.com/casemate-dev/casemate/pkg/attest/simulated"
 	"github.com/casemate-dev/casemate/pkg/release"
 )
 
@@ -20,6 +22,9 @@ type Machine struct {
 	Platform attest.Format
 	// Shape is its name; its size is the config's.
 	Shape string
+	// Debug makes it a debug enclave's: it boots other files, or another command
+	// line.
+	Debug bool
 	// Firmware, Kernel and Initrd are the files' contents.
 	Firmware, Kernel, Initrd []byte
 	// CommandLine holds ConfigPlaceholder.
@@ -66,9 +71,12 @@ func cvmOf(c *release.Config) string {
 
 // Expect measures a machine that runs a config.
 func (m Machine) Expect(c *release.Config) (Expected, error) {
+	if m.Platform == attest.FormatSimulated {
+		return m.simulated(c)
+	}
 	line := strings.ReplaceAll(m.CommandLine, ConfigPlaceholder, fmt.Sprintf("%x", c.Digest()))
 	e := Expected{
-		Platform: m.Platform, Shape: m.Shape, CPUs: c.CPUs, MemoryMiB: c.MemoryMiB, GPUs: c.GPUs,
+		Platform: m.Platform, Shape: m.Shape, Debug: m.Debug, CPUs: c.CPUs, MemoryMiB: c.MemoryMiB, GPUs: c.GPUs,
 		CommandLine: line, Firmware: fileDigest(m.Firmware), Kernel: fileDigest(m.Kernel), Initrd: fileDigest(m.Initrd),
 	}
 	boot := &measure.DirectBoot{Kernel: m.Kernel, Initrd: m.Initrd, Append: line}
@@ -88,9 +96,24 @@ func (m Machine) Expect(c *release.Config) (Expected, error) {
 		}
 		e.MRTD, e.RTMR0, e.RTMR1, e.RTMR2 = &got.MRTD, m.RTMR0, got.RTMR1, got.RTMR2
 	default:
-		return Expected{}, fmt.Errorf("platform is %.40q, want %s or %s", m.Platform, attest.FormatSEVSNP, attest.FormatTDX)
+		return Expected{}, fmt.Errorf("platform is %.40q, want %s, %s or %s", m.Platform, attest.FormatSEVSNP, attest.FormatTDX, attest.FormatSimulated)
 	}
 	return e, nil
+}
+
+// simulated is what a guest without a TEE will state; it boots no files.
+func (m Machine) simulated(c *release.Config) (Expected, error) {
+	if len(m.Firmware)+len(m.Kernel)+len(m.Initrd)+len(m.CommandLine)+len(m.VCPUType) > 0 {
+		return Expected{}, errors.New("a simulated platform boots no files")
+	}
+	digest := measure.Digest(simulated.Measurement(simulated.Shape{
+		ConfigDigest: c.Digest(), CVMVersion: c.CVMVersion,
+		CPUs: uint32(c.CPUs), MemoryMiB: uint64(c.MemoryMiB), GPUs: uint32(c.GPUs), Debug: m.Debug,
+	}))
+	return Expected{
+		Platform: m.Platform, Shape: m.Shape, Debug: m.Debug,
+		CPUs: c.CPUs, MemoryMiB: c.MemoryMiB, GPUs: c.GPUs, Measurement: &digest,
+	}, nil
 }
 
 func fileDigest(b []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b)) }

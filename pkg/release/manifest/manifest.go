@@ -66,6 +66,9 @@ type Expected struct {
 	Platform attest.Format `json:"platform"`
 	// Shape is the name of the machine shape.
 	Shape string `json:"shape"`
+	// Debug says that it is what a debug enclave will show, which never counts for
+	// one in production.
+	Debug bool `json:"debug,omitempty"`
 	// CPUs, MemoryMiB and GPUs are the shape's size.
 	CPUs      int `json:"cpus"`
 	MemoryMiB int `json:"memory_mib"`
@@ -88,11 +91,23 @@ type Expected struct {
 	RTMR2 *measure.Digest `json:"rtmr2,omitempty"`
 }
 
-// For returns the entries of a platform and shape; an empty shape means all.
+// For returns the entries of a platform and shape for production; an empty shape
+// means all.
 func (m *Manifest) For(platform attest.Format, shape string) []Expected {
 	var out []Expected
-	for _, e := range m.Expected {
+	for _, e := range m.Of(false) {
 		if e.Platform == platform && (shape == "" || e.Shape == shape) {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// Of returns the entries of debug enclaves, or those for production.
+func (m *Manifest) Of(debug bool) []Expected {
+	var out []Expected
+	for _, e := range m.Expected {
+		if e.Debug == debug {
 			out = append(out, e)
 		}
 	}

@@ -11,9 +11,11 @@ import (
 	"testing"
 	"time"
 
+	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
 	"github.com/casemate-dev/casemate/pkg/attest"
 	"github.com/casemate-dev/casemate/pkg/attest/measure"
 	"github.com/casemate-dev/casemate/pkg/attest/sevsnp"
+	"github.com/casemate-dev/casemate/pkg/attest/simulated"
 	"github.com/casemate-dev/casemate/pkg/attest/tdx"
 	"github.com/casemate-dev/casemate/pkg/release"
 	"github.com/casemate-dev/casemate/pkg/release/manifest"
@@ -156,11 +158,54 @@ func TestPoliciesArePinnedOnWhatIsExpected(t *testing.T) {
 	}
 }
 
+func TestASimulatedMachineIsMeasuredAsItsGuestWillState(t *testing.T) {
+	r := theRelease(t, configText)
+	plain := manifest.Machine{Platform: attest.FormatSimulated, Shape: "dev"}
+	debug := plain
+	debug.Debug = true
+	m, err := manifest.Build(r, 1, created, []manifest.Machine{plain, debug})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, asDebug := range []bool{false, true} {
+		got := m.Of(asDebug)
+		want := simulated.MeasurementHex(&agentv1.EnclaveSpec{
+			Config: []byte(configText), CvmVersion: "0.14.12", Cpus: 4, MemoryMib: 16384,
+			Platform: &agentv1.Platform{Debug: asDebug},
+		})
+		if len(got) != 1 || got[0].Debug != asDebug || got[0].Measurement.String() != want {
+			t.Errorf("debug %v: expected %+v, want %s", asDebug, got, want)
+		}
+	}
+	if got := m.For(attest.FormatSimulated, "dev"); len(got) != 1 || got[0].Debug {
+		t.Errorf("for production %+v is expected, want nothing of debug enclaves", got)
+	}
+}
+
+func TestARepositoryIsOneHoweverItIsReached(t *testing.T) {
+	const https = "https://github.com/acme/api"
+	for other, same := range map[string]bool{
+		"https://github.com/acme/api.git": true, "https://GitHub.com/acme/api/": true, "ssh://git@github.com/acme/api": true,
+		"git@github.com:acme/api.git": true, "github.com:acme/api": true,
+		"https://github.com/acme/api2": false, "https://github.com/acme": false, "https://evil.com/acme/api": false,
+		"https://github.com.evil.com/acme/api": false, "https://github.com:8443/acme/api": false, "/acme/api": false,
+		"git@github.com.evil:acme/api": false, "https://evil.com/github.com/acme/api": false, "": false,
+		"/github.com/acme/api": false, "file:///github.com/acme/api": false,
+	} {
+		if got := manifest.SameRepository(https, other); got != same || manifest.SameRepository(other, https) != same {
+			t.Errorf("%q and %q: same is %v, want %v", https, other, got, same)
+		}
+	}
+	if !manifest.SameRepository("/srv/git/api", "file:///srv/git/api.git") || manifest.SameRepository("/srv/git/api", "/srv/git/web") {
+		t.Error("folders are not told apart by their paths")
+	}
+}
+
 func TestMachinesThatCantBeMeasuredAreRefused(t *testing.T) {
 	r := theRelease(t, configText)
 	for rule, change := range map[string]func(*manifest.Machine){
 		"no platform":                        func(m *manifest.Machine) { m.Platform = "" },
-		"simulated":                          func(m *manifest.Machine) { m.Platform = attest.FormatSimulated },
+		"simulated, with files":              func(m *manifest.Machine) { m.Platform = attest.FormatSimulated },
 		"no firmware":                        func(m *manifest.Machine) { m.Firmware = nil },
 		"unknown processor":                  func(m *manifest.Machine) { m.VCPUType = "EPYC-Vapour" },
 		"no shape":                           func(m *manifest.Machine) { m.Shape = "" },

@@ -41,7 +41,7 @@ func (m *Manifest) Validate() error {
 		if err := e.check(m.Config.Digest); err != nil {
 			return fmt.Errorf("expected[%d]: %w", i, err)
 		}
-		key := strings.Join([]string{string(e.Platform), e.Shape, e.VCPUType}, "\x00")
+		key := fmt.Sprintf("%s\x00%s\x00%s\x00%v", e.Platform, e.Shape, e.VCPUType, e.Debug)
 		if seen[key] {
 			return fmt.Errorf("expected[%d]: %s, shape %s, %s stands twice", i, e.Platform, e.Shape, e.VCPUType)
 		}

@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"bytes"
+	"cmp"
 	"crypto"
 	"fmt"
 	"slices"
@@ -30,6 +31,10 @@ const (
 	OtherCommit     Reason = "MANIFEST_OTHER_COMMIT"
 	// OtherConfig: it is for another config file, or says other images.
 	OtherConfig Reason = "MANIFEST_OTHER_CONFIG"
+	// OtherShape: it is measured for machines of another size than the config's.
+	OtherShape Reason = "MANIFEST_OTHER_SHAPE"
+	// NotMeasured: it expects nothing of the enclaves that are asked for.
+	NotMeasured Reason = "MANIFEST_NOT_MEASURED"
 	// BelowFloor: the release is older than the oldest that may be deployed.
 	BelowFloor Reason = "MANIFEST_BELOW_FLOOR"
 )
@@ -65,67 +70,87 @@ func ExpectRelease(r release.Release, floor uint64) Expect {
 	return Expect{Repository: r.Repository, Tag: r.Tag, Commit: r.Commit, Config: r.Config, Floor: floor}
 }
 
-// Verify opens an envelope: one signature at least must be by one of the trusted
-// keys, and the manifest must be for what is expected. Errors are *RefusedError. An
-// empty envelope counts as missing.
+// Opened is a manifest whose signature has been verified.
+type Opened struct {
+	Manifest *Manifest
+	// Payload is the manifest's own bytes.
+	Payload []byte
+	// KeyID names the trusted key that signed it, the first if there are several.
+	KeyID string
+}
+
+// Verify opens an envelope and compares the manifest in it with what is expected.
+// Errors are *RefusedError. An empty envelope counts as missing.
 func Verify(signed []byte, trusted []crypto.PublicKey, want Expect) (*Manifest, error) {
+	o, err := Open(signed, trusted)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.Manifest.Check(want); err != nil {
+		return nil, err
+	}
+	return o.Manifest, nil
+}
+
+// Open opens an envelope: one signature at least must be by one of the trusted
+// keys. Errors are *RefusedError. An empty envelope counts as missing.
+func Open(signed []byte, trusted []crypto.PublicKey) (*Opened, error) {
 	if len(bytes.TrimSpace(signed)) == 0 {
-		return nil, refuse(Missing, "the release has no signed manifest: make it with casemate release measure and sign, and publish it with the tag")
+		return nil, refuse(Missing, "the release has no signed manifest: make it with casemate release measure, sign and attach, and push it")
 	}
 	e, payload, err := parseEnvelope(signed)
 	if err != nil {
 		return nil, refuse(Malformed, "%v", err)
 	}
-	if err := e.checkSignatures(payload, trusted); err != nil {
+	key, err := e.checkSignatures(payload, trusted)
+	if err != nil {
 		return nil, err
 	}
 	m, err := Parse(payload)
 	if err != nil {
 		return nil, refuse(Malformed, "%v", err)
 	}
-	if err := m.Check(want); err != nil {
-		return nil, err
-	}
-	return m, nil
+	return &Opened{m, payload, key}, nil
 }
 
 // checkSignatures looks for one by a trusted key. Signatures of keys that nobody
-// trusts are passed over; a bad one that names a trusted key is not.
-func (e envelope) checkSignatures(payload []byte, trusted []crypto.PublicKey) error {
+// trusts are passed over; a bad one that names a trusted key is not. It returns
+// the id of the first trusted key.
+func (e envelope) checkSignatures(payload []byte, trusted []crypto.PublicKey) (string, error) {
 	if len(e.Signatures) == 0 {
-		return refuse(Unsigned, "the envelope has no signature: sign it with casemate release sign")
+		return "", refuse(Unsigned, "the envelope has no signature: sign it with casemate release sign")
 	}
 	message := preAuthenticated(payload)
-	good := false
+	good := ""
 	for i, s := range e.Signatures {
 		sig, err := canonicalBase64(s.Sig)
 		if err != nil {
-			return refuse(Malformed, "signature %d: %v", i, err)
+			return "", refuse(Malformed, "signature %d: %v", i, err)
 		}
 		for _, key := range trusted {
 			id, err := KeyID(key)
 			if err != nil {
-				return refuse(SignedByAnother, "a trusted key can't be used: %v", err)
+				return "", refuse(SignedByAnother, "a trusted key can't be used: %v", err)
 			}
 			if id != s.KeyID {
 				continue
 			}
 			if err := verifyWith(key, message, sig); err != nil {
-				return refuse(BadSignature, "signature %d names the trusted key %.16s…: %v", i, id, err)
+				return "", refuse(BadSignature, "signature %d names the trusted key %.16s…: %v", i, id, err)
 			}
-			good = true
+			good = cmp.Or(good, id)
 		}
 	}
-	if !good {
-		return refuse(SignedByAnother, "none of its %d signatures is by one of the %d trusted keys; the first names the key %.80q", len(e.Signatures), len(trusted), e.Signatures[0].KeyID)
+	if good == "" {
+		return "", refuse(SignedByAnother, "none of its %d signatures is by one of the %d trusted keys; the first names the key %.80q", len(e.Signatures), len(trusted), e.Signatures[0].KeyID)
 	}
-	return nil
+	return good, nil
 }
 
 // Check compares a manifest that has been verified with what is expected.
 func (m *Manifest) Check(want Expect) error {
 	switch {
-	case want.Repository != "" && m.Repository != want.Repository:
+	case want.Repository != "" && !SameRepository(m.Repository, want.Repository):
 		return refuse(OtherRepository, "it is for %s, want %s", m.Repository, want.Repository)
 	case want.Tag != "" && m.Tag != want.Tag:
 		return refuse(OtherTag, "it is for the tag %s, want %s", m.Tag, want.Tag)
@@ -143,6 +168,12 @@ func (m *Manifest) Check(want Expect) error {
 	images := slices.Compact(slices.Sorted(slices.Values(want.Config.Images())))
 	if !slices.Equal(m.Images, images) || m.Config.CVM != cvmOf(want.Config) {
 		return refuse(OtherConfig, "images or CVM image are not the config's: measure and sign the release again")
+	}
+	for _, e := range m.Expected {
+		if e.CPUs != want.Config.CPUs || e.MemoryMiB != want.Config.MemoryMiB || e.GPUs != want.Config.GPUs {
+			return refuse(OtherShape, "its shape %s on %s has %d CPUs, %d MiB and %d GPUs, the config %d, %d and %d: measure and sign the release again",
+				e.Shape, e.Platform, e.CPUs, e.MemoryMiB, e.GPUs, want.Config.CPUs, want.Config.MemoryMiB, want.Config.GPUs)
+		}
 	}
 	return nil
 }

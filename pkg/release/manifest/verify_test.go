@@ -151,6 +151,10 @@ func TestAManifestOfAnotherReleaseIsRefused(t *testing.T) {
 	lying.Images = lying.Images[:1]
 	_, err := manifest.Verify(signed(t, lying, key), trusted, manifest.ExpectRelease(theRelease(t, configText), 0))
 	wantReason(t, "other images than the config's", err, manifest.OtherConfig)
+	larger := built(t)
+	larger.Expected[1].CPUs++
+	_, err = manifest.Verify(signed(t, larger, key), trusted, manifest.ExpectRelease(theRelease(t, configText), 0))
+	wantReason(t, "another size than the config's", err, manifest.OtherShape)
 	if _, err := manifest.Verify(good, trusted, manifest.Expect{}); err != nil {
 		t.Errorf("nothing expected: %v", err)
 	}
