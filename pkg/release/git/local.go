@@ -39,6 +39,14 @@ func openLocal(ctx context.Context, at address) (repository, error) {
 
 func (l *localRepository) tags() tagSet { return l.set }
 
+func (l *localRepository) manifest(tag string) plumbing.Hash {
+	ref, err := l.repo.Storer.Reference(plumbing.ReferenceName(ManifestRefs + tag))
+	if err != nil || ref.Type() != plumbing.HashReference {
+		return plumbing.ZeroHash
+	}
+	return ref.Hash()
+}
+
 func (l *localRepository) objects(ctx context.Context, _ string) (storer.EncodedObjectStorer, error) {
 	return l.repo.Storer, ctx.Err()
 }

@@ -101,13 +101,20 @@ func unreachable(ctx context.Context, at address, err error) error {
 
 func (m *remoteRepository) tags() tagSet { return m.set }
 
+func (m *remoteRepository) manifest(tag string) plumbing.Hash {
+	return m.refs.References[ManifestRefs+tag]
+}
+
 func (m *remoteRepository) close() { _ = m.session.Close() } // nothing is left to be written
 
-// objects fetches the commit of one tag, without history where the server can.
+// objects fetches the commit of one tag and its manifest, without history where the server can.
 func (m *remoteRepository) objects(ctx context.Context, tag string) (storer.EncodedObjectStorer, error) {
 	req := packp.NewUploadPackRequestFromCapabilities(m.refs.Capabilities)
 	req.Capabilities.Delete(capability.ThinPack) // a thin pack needs objects that nobody here has
 	req.Wants = []plumbing.Hash{m.set[tag]}
+	if hash := m.manifest(tag); !hash.IsZero() {
+		req.Wants = append(req.Wants, hash)
+	}
 	if m.refs.Capabilities.Supports(capability.Shallow) {
 		req.Depth = packp.DepthCommits(1)
 		if err := req.Capabilities.Set(capability.Shallow); err != nil {

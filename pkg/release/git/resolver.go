@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"time"
 
+	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/storer"
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	gitssh "github.com/go-git/go-git/v5/plumbing/transport/ssh"
@@ -99,14 +100,18 @@ type Found struct {
 	ConfigName string
 	// Content is the file, at most release.MaxFileBytes.
 	Content []byte
+	// Manifest is what was published beside the tag, not looked at yet.
+	Manifest Published
 }
 
 // repository is an opened repository.
 type repository interface {
 	// tags lists the tags.
 	tags() tagSet
+	// manifest gives the hash of the manifest of a tag; zero for none.
+	manifest(tag string) plumbing.Hash
 	// objects gives a store that holds the tag's objects, its commit and the
-	// commit's files.
+	// commit's files, and those of its manifest.
 	objects(ctx context.Context, tag string) (storer.EncodedObjectStorer, error)
 	close()
 }
@@ -115,7 +120,7 @@ var commitForm = regexp.MustCompile(`^[0-9a-f]{40}$`)
 
 // Resolve pins a tag and reads its config file. The errors wrap ErrAddress,
 // ErrTagName, ErrUnreachable, ErrNoTag, ErrMoved, ErrNoConfig, ErrTwoConfigs or
-// ErrTooLarge.
+// ErrTooLarge, or ErrManifest.
 func (r *Resolver) Resolve(ctx context.Context, req Request) (*Found, error) {
 	if err := CheckTag(req.Tag); err != nil {
 		return nil, err
@@ -138,7 +143,16 @@ func (r *Resolver) Resolve(ctx context.Context, req Request) (*Found, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fetch %s of %s: %w", req.Tag, at, err)
 	}
-	return read(objects, at, tags[req.Tag], req)
+	found, err := read(objects, at, tags[req.Tag], req)
+	if err != nil {
+		return nil, err
+	}
+	if hash := repo.manifest(req.Tag); !hash.IsZero() {
+		if found.Manifest, err = readManifest(objects, hash); err != nil {
+			return nil, fmt.Errorf("%s%s of %s: %w", ManifestRefs, req.Tag, at, err)
+		}
+	}
+	return found, nil
 }
 
 // Release resolves a tag and parses its config. A config that is refused gives
