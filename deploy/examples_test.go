@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.yaml.in/yaml/v4"
 
 	"github.com/casemate-dev/casemate/internal/coordinator"
@@ -105,8 +106,4 @@ func TestTheUnitsHaveTheFoldersOfTheDefaults(t *testing.T) {
 	}
 }
 
-// emptyIsNil takes lists and maps with nothing in them for the same.
-var emptyIsNil = cmp.Options{
-	cmp.FilterValues(func(a, b []string) bool { return len(a)+len(b) == 0 }, cmp.Ignore()),
-	cmp.FilterValues(func(a, b map[string]string) bool { return len(a)+len(b) == 0 }, cmp.Ignore()),
-}
+var emptyIsNil = cmpopts.EquateEmpty()

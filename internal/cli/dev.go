@@ -87,7 +87,11 @@ func (a *app) devUp(ctx context.Context, f devFlags) (retErr error) {
 		return err
 	}
 	defer func() { retErr = errors.Join(retErr, stop()) }()
-	if err := dev.WriteSamples(filepath.Join(fleet.Dir, "repos")); err != nil {
+	key, err := fleet.ReleaseKey()
+	if err != nil {
+		return err
+	}
+	if err := dev.WriteSamples(filepath.Join(fleet.Dir, "repos"), key); err != nil {
 		return err
 	}
 	a.devHints(fleet)

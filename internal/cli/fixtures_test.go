@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -83,6 +84,7 @@ func bluePlan() *cv1.Plan {
 		},
 		SecretsRefreshed: []string{"API_KEY"}, Tag: "v1.2.4", Commit: "1111111111111111222222222222222233333333",
 		Etag: "p1", Warnings: []string{"variable REGION is declared and has no value"},
+		Manifest: &cv1.Manifest{Number: 24, Digest: "sha256:" + strings.Repeat("5", 64), SignedBy: "key " + strings.Repeat("4d", 32)},
 	}
 }
 

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -17,10 +19,11 @@ import (
 )
 
 func newRelease(a *app) *cobra.Command {
-	c := group("release", "Measure a release, sign its manifest, and check it; needs no coordinator", nil,
-		newReleaseMeasure(a), newReleaseSign(a), newReleaseVerify(a))
-	c.Long = `Measure a release, sign its manifest, and check it. A tag can be deployed once its
-manifest is signed by a key that the org trusts.
+	c := group("release", "Measure a release, sign its manifest, publish and check it; needs no coordinator", nil,
+		newReleaseMeasure(a), newReleaseSign(a), newReleaseAttach(a), newReleaseVerify(a))
+	c.Long = `Measure a release, sign its manifest, publish it beside the tag, and check it. A tag
+can be deployed once its manifest is there, signed by somebody whom the coordinator
+trusts for the org and repository.
 
 Exit codes: 0 done or accepted; 1 refused, with the reason; 2 arguments or files
 that can't be used.`
@@ -55,6 +58,12 @@ type platformEntry struct {
 	VMM           string   `yaml:"vmm"`
 	KernelForm    string   `yaml:"kernel_form"`
 	RTMR0         string   `yaml:"rtmr0"`
+	// Debug says that it is for debug enclaves.
+	Debug bool `yaml:"debug"`
+	// Kernel, Initrd and CommandLine take the place of those for all machines.
+	Kernel      string `yaml:"kernel"`
+	Initrd      string `yaml:"initrd"`
+	CommandLine string `yaml:"command_line"`
 }
 
 func newReleaseMeasure(a *app) *cobra.Command {
@@ -153,16 +162,9 @@ func (m *releaseMeasure) machines() ([]manifest.Machine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--platforms: %w", err)
 	}
-	base := manifest.Machine{CommandLine: file.CommandLine}
-	if base.Kernel, err = m.beside(file.Kernel, "kernel", maxAttestKernel); err != nil {
-		return nil, err
-	}
-	if base.Initrd, err = m.beside(file.Initrd, "initrd", maxAttestInitrd); err != nil {
-		return nil, err
-	}
 	var out []manifest.Machine
 	for i, entry := range file.Machines {
-		more, err := m.entry(base, entry)
+		more, err := m.entry(&file, entry)
 		if err != nil {
 			return nil, fmt.Errorf("--platforms: machines[%d]: %w", i, err)
 		}
@@ -185,9 +187,19 @@ func (m *releaseMeasure) beside(name, what string, limit int64) ([]byte, error) 
 }
 
 // entry makes a machine of each processor model of an entry.
-func (m *releaseMeasure) entry(base manifest.Machine, e platformEntry) ([]manifest.Machine, error) {
-	base.Platform, base.Shape = attest.Format(e.Platform), e.Shape
+func (m *releaseMeasure) entry(file *platformsFile, e platformEntry) ([]manifest.Machine, error) {
+	base := manifest.Machine{Platform: attest.Format(e.Platform), Shape: e.Shape, Debug: e.Debug}
+	if base.Platform == attest.FormatSimulated {
+		return simulatedEntry(base, e)
+	}
+	base.CommandLine = cmp.Or(e.CommandLine, file.CommandLine)
 	var err error
+	if base.Kernel, err = m.beside(cmp.Or(e.Kernel, file.Kernel), "kernel", maxAttestKernel); err != nil {
+		return nil, err
+	}
+	if base.Initrd, err = m.beside(cmp.Or(e.Initrd, file.Initrd), "initrd", maxAttestInitrd); err != nil {
+		return nil, err
+	}
 	if base.Firmware, err = m.beside(e.Firmware, "firmware", maxAttestFirmware); err != nil {
 		return nil, err
 	}
@@ -197,7 +209,16 @@ func (m *releaseMeasure) entry(base manifest.Machine, e platformEntry) ([]manife
 	case attest.FormatSEVSNP:
 		return snpEntry(base, e)
 	}
-	return nil, fmt.Errorf("platform is sev-snp or tdx, not %q", e.Platform)
+	return nil, fmt.Errorf("platform is sev-snp, tdx or simulated, not %q", e.Platform)
+}
+
+// simulatedEntry is for development: such an enclave boots no files and protects
+// nothing.
+func simulatedEntry(base manifest.Machine, e platformEntry) ([]manifest.Machine, error) {
+	if e.Firmware+e.Kernel+e.Initrd+e.CommandLine+e.KernelForm+e.RTMR0+e.GuestFeatures+e.VMM != "" || len(e.VCPUTypes) > 0 {
+		return nil, errors.New("simulated has a shape, and no files or settings")
+	}
+	return []manifest.Machine{base}, nil
 }
 
 func snpEntry(base manifest.Machine, e platformEntry) ([]manifest.Machine, error) {

@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/casemate-dev/casemate/pkg/release/git"
 	"github.com/casemate-dev/casemate/pkg/release/manifest"
 	"github.com/casemate-dev/casemate/pkg/release/manifest/manifesttest"
 )
@@ -197,8 +199,9 @@ func TestReleaseCommandsRefuseWhatTheyCantUse(t *testing.T) {
 		{"a folder that isn't there", w.measure("--out", w.in("no/where")), "--out"},
 		{"platforms that aren't there", w.measure("--platforms", w.in("nowhere")), "--platforms"},
 		{"platforms with an unknown key", platforms(head + "extra: 1\n"), "extra"},
-		{"no kernel", platforms("initrd: initrd.img\n"), "kernel is missing"},
-		{"no initrd", platforms("kernel: vmlinuz\n"), "initrd is missing"},
+		{"no kernel", platforms("initrd: initrd.img\nmachines: [{platform: tdx, shape: a, firmware: OVMF.fd}]"), "kernel is missing"},
+		{"no initrd", platforms("kernel: vmlinuz\nmachines: [{platform: tdx, shape: a, firmware: OVMF.fd}]"), "initrd is missing"},
+		{"a simulated platform with files", platforms(head + "machines: [{platform: simulated, shape: a, firmware: OVMF.fd}]"), "simulated"},
 		{"no machines", platforms(head), "expected"},
 		{"an unknown platform", platforms(head + "machines: [{platform: sgx, shape: a, firmware: OVMF.fd}]"), "platform is"},
 		{"no firmware", platforms(head + "machines: [{platform: tdx, shape: a}]"), "firmware is missing"},
@@ -220,5 +223,121 @@ func TestReleaseCommandsRefuseWhatTheyCantUse(t *testing.T) {
 		{"an argument", w.verify("more"), "more"},
 	} {
 		t.Run(c.rule, func(t *testing.T) { runOffline(t, c.args...).wantUnusable(t, c.says) })
+	}
+}
+
+// repository makes a repository whose tag v1.2.3 names a commit, and returns both.
+func (w workshop) repository(t *testing.T) (dir, commit string) {
+	t.Helper()
+	dir = t.TempDir()
+	git := func(args ...string) string {
+		c := exec.Command("git", append([]string{"-C", dir, "-c", "user.name=a", "-c", "user.email=a@b.test"}, args...)...)
+		out, err := c.CombinedOutput()
+		if err != nil {
+			t.Fatalf("git %v: %v: %s", args, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	git("init", "-q")
+	if err := os.WriteFile(filepath.Join(dir, "casemate.yml"), []byte(releaseConfig), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	git("add", "casemate.yml")
+	git("commit", "-qm", "release")
+	git("tag", "v1.2.3")
+	return dir, git("rev-parse", "HEAD")
+}
+
+func TestAttachPutsTheManifestWhereItIsLookedFor(t *testing.T) {
+	w := newWorkshop(t)
+	dir, commit := w.repository(t)
+	for _, args := range [][]string{
+		w.measure("--commit", commit, "--out", w.in("manifest.json")),
+		{"release", "sign", "--manifest", w.in("manifest.json"), "--key", w.in("release.key"), "--out", w.in("signed.json")},
+	} {
+		if r := runOffline(t, args...); r.code != 0 {
+			t.Fatalf("%v: exit code %d, %s", args[:2], r.code, r.err)
+		}
+	}
+	w.put(t, "bundle.json", []byte("{}"))
+	r := runOffline(t, "release", "attach", "-C", dir, "--signed", w.in("signed.json"), "--manifest", w.in("manifest.json"), "--bundle", w.in("bundle.json"))
+	if r.code != 0 || r.out != "refs/casemate/manifests/v1.2.3\n" || r.err != "" {
+		t.Fatalf("exit code %d, %q, %s", r.code, r.out, r.err)
+	}
+	found, err := gitOf(t, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, got := range map[string][]byte{"signed.json": found.Envelope, "manifest.json": found.Plain, "bundle.json": found.Bundle} {
+		want, err := os.ReadFile(w.in(name))
+		if err != nil || string(got) != string(want) {
+			t.Errorf("%s is read back as %q, %v", name, got, err)
+		}
+	}
+}
+
+func gitOf(t *testing.T, dir string) (git.Published, error) {
+	t.Helper()
+	r, err := git.New(git.Config{LocalPaths: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := r.Resolve(t.Context(), git.Request{Repository: dir, Tag: "v1.2.3"})
+	if err != nil {
+		return git.Published{}, err
+	}
+	return found.Manifest, nil
+}
+
+func TestAttachRefusesWhatDoesNotBelongTogether(t *testing.T) {
+	w := newWorkshop(t)
+	w.sign(t)
+	dir, _ := w.repository(t)
+	w.put(t, "junk", []byte("junk"))
+	w.put(t, "bundle.json", []byte("{}"))
+	signed := []string{"release", "attach", "-C", dir, "--signed", w.in("signed.json")}
+	other := newWorkshop(t)
+	if r := runOffline(t, other.measure("--number", "8", "--out", other.in("manifest.json"))...); r.code != 0 {
+		t.Fatal(r.err)
+	}
+	for _, c := range []struct {
+		rule string
+		args []string
+		says string
+	}{
+		{"nothing", []string{"release", "attach"}, "--signed"},
+		{"a bundle alone", []string{"release", "attach", "--bundle", w.in("bundle.json")}, "--manifest and --bundle"},
+		{"a manifest alone", append(signed, "--manifest", w.in("manifest.json")), "--manifest and --bundle"},
+		{"an envelope that is none", []string{"release", "attach", "-C", dir, "--signed", w.in("junk")}, "--signed"},
+		{"a manifest that is none", []string{"release", "attach", "-C", dir, "--manifest", w.in("junk"), "--bundle", w.in("bundle.json")}, "--manifest"},
+		{"two manifests", append(signed, "--manifest", other.in("manifest.json"), "--bundle", w.in("bundle.json")), "not the manifest in --signed"},
+		{"another commit than the tag's", signed, "the manifest is for " + releaseCommit},
+		{"no repository", []string{"release", "attach", "-C", w.dir, "--signed", w.in("signed.json")}, "repository"},
+	} {
+		t.Run(c.rule, func(t *testing.T) { runOffline(t, c.args...).wantUnusable(t, c.says) })
+	}
+}
+
+func TestAReleaseIsMeasuredForDevelopmentAndDebugToo(t *testing.T) {
+	w := newWorkshop(t)
+	w.put(t, "platforms.yaml", []byte(`kernel: vmlinuz
+initrd: initrd.img
+command_line: '{config}'
+machines:
+  - {platform: simulated, shape: dev}
+  - {platform: simulated, shape: dev, debug: true}
+  - {platform: tdx, shape: small, firmware: OVMF.fd, kernel_form: as-is}
+  - {platform: tdx, shape: small, firmware: OVMF.fd, kernel_form: as-is, debug: true, command_line: 'debug {config}'}
+`))
+	r := runOffline(t, w.measure()...)
+	if r.code != 0 {
+		t.Fatal(r.err)
+	}
+	m, err := manifest.Parse([]byte(r.out))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(m.Of(false)) != 2 || len(m.Of(true)) != 2 || *m.Of(false)[1].RTMR2 == *m.Of(true)[1].RTMR2 || *m.Of(false)[0].Measurement == *m.Of(true)[0].Measurement {
+		t.Errorf("expected %+v, want debug enclaves apart from the others", m.Expected)
 	}
 }

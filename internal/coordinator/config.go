@@ -9,7 +9,9 @@ import (
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
 	"github.com/casemate-dev/casemate/internal/attestation"
 	"github.com/casemate-dev/casemate/internal/coordinator/engine"
+	"github.com/casemate-dev/casemate/internal/coordinator/releases"
 	"github.com/casemate-dev/casemate/internal/yamlconfig"
+	"github.com/casemate-dev/casemate/pkg/release/sigstore"
 )
 
 // EnvPrefix begins the environment variables that override the file.
@@ -28,9 +30,11 @@ type Config struct {
 	// Attestation says which evidence is accepted.
 	Attestation attestation.Config `yaml:"attestation"`
 	Git         Git                `yaml:"git"`
-	Limits      Limits             `yaml:"limits"`
-	Restarts    Restarts           `yaml:"restarts"`
-	Reaper      Reaper             `yaml:"reaper"`
+	// Releases says by whose signature a release may be deployed.
+	Releases Releases `yaml:"releases"`
+	Limits   Limits   `yaml:"limits"`
+	Restarts Restarts `yaml:"restarts"`
+	Reaper   Reaper   `yaml:"reaper"`
 }
 
 // Listen says where the API is served.
@@ -45,7 +49,8 @@ type Listen struct {
 type Policy struct {
 	// Profiles are the CVM profiles on which enclaves may run: sev-snp, tdx, none.
 	Profiles []string `yaml:"profiles"`
-	// AllowInsecure names insecure modes that are accepted: simulated, debug.
+	// AllowInsecure names insecure modes that are accepted: simulated, debug,
+	// unsigned.
 	AllowInsecure []string `yaml:"allow_insecure"`
 	// Rejudge is between two judgements of the evidence of an enclave that serves.
 	Rejudge time.Duration `yaml:"rejudge"`
@@ -133,6 +138,7 @@ func (c *Config) SetDefaults() {
 			Silent: 2 * time.Minute, RouteHold: 10 * time.Minute, RequestKeep: 24 * time.Hour,
 		},
 		Restarts: Restarts{Attempts: l.Restarts, Pause: l.RestartPause, MaxPause: l.RestartMaxPause, Steady: l.Steady},
+		Releases: Releases{Sigstore: Sigstore{Helper: "/usr/bin/casemate-sigstore", Timeout: sigstore.DefaultTimeout}},
 		Reaper:   Reaper{Every: 30 * time.Second, Grace: 10 * time.Minute, Keep: time.Hour},
 	}
 }
@@ -161,13 +167,14 @@ func (c *Config) Validate() error {
 		need(ok, "policy.profiles", p+" is not one of sev-snp, tdx, none")
 	}
 	for _, m := range c.Policy.AllowInsecure {
-		need(m == "simulated" || m == "debug", "policy.allow_insecure", m+" is not one of simulated, debug")
+		need(m == "simulated" || m == "debug" || m == releases.Unsigned, "policy.allow_insecure", m+" is not one of simulated, debug, unsigned")
 	}
 	need(c.Policy.Rejudge > 0, "policy.rejudge", "must be more than 0, such as 1h")
 	need(c.Policy.OnRefused == refusedClose || c.Policy.OnRefused == refusedReport, "policy.on_refused", "must be close or report")
 	if err := c.Attestation.Check("attestation.", c.allows("simulated")); err != nil {
 		errs = append(errs, err)
 	}
+	c.Releases.validate(need)
 	need(c.Git.SSHKey == "" || c.Git.KnownHosts != "", "git.known_hosts", "is required with ssh_key: a file such as ~/.ssh/known_hosts, made with ssh-keyscan and checked")
 	need(c.Git.HTTPSToken == "" || c.Git.HTTPSHost != "", "git.https_host", "is required with https_token: the only host that is given the token")
 	for key, d := range map[string]time.Duration{

@@ -26,6 +26,7 @@ import (
 	"github.com/casemate-dev/casemate/internal/coordinator/reaper"
 	"github.com/casemate-dev/casemate/internal/coordinator/records"
 	"github.com/casemate-dev/casemate/internal/coordinator/rejudge"
+	"github.com/casemate-dev/casemate/internal/coordinator/releases"
 	"github.com/casemate-dev/casemate/internal/coordinator/runner"
 	"github.com/casemate-dev/casemate/internal/coordinator/vault"
 	"github.com/casemate-dev/casemate/internal/rpc"
@@ -148,18 +149,23 @@ func (d *Daemon) wireFleet(ctx context.Context) error {
 
 func (d *Daemon) wireEngine() error {
 	p := &d.parts
-	releases, err := d.cfg.Git.resolver()
+	tags, err := d.cfg.Git.resolver()
 	if err != nil {
 		return err
 	}
-	p.planner = planner.New(p.records, releases, p.fleet, time.Now)
+	signed, err := d.cfg.Releases.policy(d.cfg.allows(releases.Unsigned))
+	if err != nil {
+		return err
+	}
+	p.planner = planner.New(p.records, tags, signed, p.fleet, time.Now)
 	judge, closer, err := d.cfg.Attestation.Open(d.cfg.allows("simulated"), time.Now)
 	if err != nil {
 		return err
 	}
 	p.judge = closer
 	attest, err := attestor.New(attestor.Config{
-		Log: d.log, Now: time.Now, Signer: p.vault.Signer(), Judge: judge, AllowDebug: d.cfg.allows("debug"),
+		Log: d.log, Now: time.Now, Signer: p.vault.Signer(), Judge: judge,
+		AllowDebug: d.cfg.allows("debug"), AllowUnsigned: d.cfg.allows(releases.Unsigned),
 		Secrets: api.SecretValues{Records: p.records, Open: p.vault.Open},
 	})
 	if err != nil {

@@ -2,6 +2,7 @@ package dev
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"io"
@@ -45,8 +46,9 @@ var tags = []string{"v1.0.0", "v1.1.0", "v1.2.0", "v1.3.0"}
 
 const brokenTag = "v1.2.0"
 
-// WriteSamples makes the sample repositories below dir, by name.
-func WriteSamples(dir string) error {
+// WriteSamples makes the sample repositories below dir, by name, with releases that
+// are signed with key.
+func WriteSamples(dir string, key crypto.Signer) error {
 	for name, s := range samples() {
 		var releases []Release
 		for _, tag := range tags {
@@ -57,7 +59,7 @@ func WriteSamples(dir string) error {
 			}
 			releases = append(releases, Release{Tag: tag, Config: s.Config()})
 		}
-		if err := WriteRepository(filepath.Join(dir, name), releases); err != nil {
+		if err := WriteRepository(filepath.Join(dir, name), releases, key); err != nil {
 			return err
 		}
 	}
@@ -70,7 +72,11 @@ func RunDemo(ctx context.Context, fleet *Fleet, out io.Writer) error {
 	d := &Demo{fleet: fleet, api: NewAPI(fleet.Conn()), out: out, begun: time.Now(), loads: map[string]*Load{}}
 	defer d.stopLoads()
 	repos := filepath.Join(fleet.Dir, "repos")
-	if err := WriteSamples(repos); err != nil {
+	key, err := fleet.ReleaseKey()
+	if err != nil {
+		return err
+	}
+	if err := WriteSamples(repos, key); err != nil {
 		return err
 	}
 	d.say("fleet is up: coordinator, %d agents (8 x H200 each), %d gateway at %s", len(fleet.Agents), len(fleet.GatewayProc), fleet.GatewayAddr)

@@ -19,7 +19,11 @@ import (
 
 func TestSamplesAreReleases(t *testing.T) {
 	dir := t.TempDir()
-	if err := WriteSamples(dir); err != nil {
+	key, err := releaseKey(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteSamples(dir, key); err != nil {
 		t.Fatal(err)
 	}
 	r, err := git.New(git.Config{LocalPaths: true})

@@ -35,6 +35,9 @@ func (f *Fleet) write() error {
 	if _, err := vendors.Open(f.vendor(), time.Now()); err != nil {
 		return err
 	}
+	if _, err := f.ReleaseKey(); err != nil {
+		return err
+	}
 	for n, preset := range f.Hosts {
 		if err := f.writeAgent(n, preset); err != nil {
 			return err
@@ -126,7 +129,10 @@ policy:
   allow_insecure: [simulated, debug]
 git:
   local_paths: true
-%s%s`, f.file("coordinator"), f.Socket(), tcp, BaseDomain, f.file("secrets.key"), f.attestation(), limits))
+releases:
+  signers:
+    - keys: [%s]
+%s%s`, f.file("coordinator"), f.Socket(), tcp, BaseDomain, f.file("secrets.key"), f.file(releasePubFile), f.attestation(), limits))
 }
 
 func section(name string, lines []string) string {

@@ -1,6 +1,9 @@
 package dev
 
 import (
+	"crypto"
+	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,47 +11,92 @@ import (
 
 	"github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing/object"
+
+	"github.com/casemate-dev/casemate/pkg/attest"
+	"github.com/casemate-dev/casemate/pkg/release"
+	releasegit "github.com/casemate-dev/casemate/pkg/release/git"
+	"github.com/casemate-dev/casemate/pkg/release/manifest"
 )
+
+// configName is the config file of the sample releases.
+const configName = "casemate.yml"
 
 // Release is one tag of a sample repository.
 type Release struct {
 	Tag string
 	// Config is the content of casemate.yml.
 	Config string
+	// Unsigned publishes no manifest with it.
+	Unsigned bool
 }
 
-// WriteRepository makes a Git repository with a commit and a tag per release.
-func WriteRepository(dir string, releases []Release) error {
+// WriteRepository makes a Git repository with a commit and a tag per release, and
+// beside each tag its manifest, signed with key: release n has the number n.
+func WriteRepository(dir string, releases []Release, key crypto.Signer) error {
 	repo, err := git.PlainInit(dir, false)
 	if err != nil {
 		return fmt.Errorf("make repository %s: %w", dir, err)
 	}
 	for i, r := range releases {
-		if err := commit(repo, dir, r, time.Unix(1_790_000_000+int64(i)*3600, 0)); err != nil {
+		at := time.Unix(1_790_000_000+int64(i)*3600, 0)
+		hash, err := commit(repo, dir, r, at)
+		if err != nil {
 			return fmt.Errorf("release %s of %s: %w", r.Tag, dir, err)
+		}
+		if r.Unsigned {
+			continue
+		}
+		if err := publish(dir, hash, r, uint64(i+1), at, key); err != nil {
+			return fmt.Errorf("manifest of %s of %s: %w", r.Tag, dir, err)
 		}
 	}
 	return nil
 }
 
-func commit(repo *git.Repository, dir string, r Release, at time.Time) error {
-	if err := os.WriteFile(filepath.Join(dir, "casemate.yml"), []byte(r.Config), 0o600); err != nil {
-		return err
+// publish measures a release for simulated enclaves, debug ones too, and signs it.
+// A config that is refused has no measurement.
+func publish(dir, commit string, r Release, number uint64, at time.Time, key crypto.Signer) error {
+	config, _, err := release.Parse(configName, []byte(r.Config))
+	var refused *release.ParseError
+	if errors.As(err, &refused) {
+		return nil
 	}
-	tree, err := repo.Worktree()
 	if err != nil {
 		return err
 	}
-	if _, err := tree.Add("casemate.yml"); err != nil {
+	m, err := manifest.Build(release.Release{Repository: dir, Tag: r.Tag, Commit: commit, ConfigName: configName, Config: config}, number, at, []manifest.Machine{
+		{Platform: attest.FormatSimulated, Shape: "dev"},
+		{Platform: attest.FormatSimulated, Shape: "dev", Debug: true},
+	})
+	if err != nil {
 		return err
+	}
+	signed, err := manifest.Sign(rand.Reader, m, key)
+	if err != nil {
+		return err
+	}
+	_, err = releasegit.Attach(dir, r.Tag, commit, releasegit.Published{Envelope: signed}, at)
+	return err
+}
+
+func commit(repo *git.Repository, dir string, r Release, at time.Time) (string, error) {
+	if err := os.WriteFile(filepath.Join(dir, configName), []byte(r.Config), 0o600); err != nil {
+		return "", err
+	}
+	tree, err := repo.Worktree()
+	if err != nil {
+		return "", err
+	}
+	if _, err := tree.Add(configName); err != nil {
+		return "", err
 	}
 	who := &object.Signature{Name: "Casemate", Email: "samples@casemate.test", When: at}
 	hash, err := tree.Commit("Release "+r.Tag, &git.CommitOptions{Author: who, AllowEmptyCommits: true})
 	if err != nil {
-		return err
+		return "", err
 	}
 	_, err = repo.CreateTag(r.Tag, hash, &git.CreateTagOptions{Tagger: who, Message: r.Tag})
-	return err
+	return hash.String(), err
 }
 
 // Sample describes a sample container.

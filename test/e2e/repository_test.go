@@ -79,7 +79,11 @@ func (f *fleet) repository(t *testing.T, name string, tags ...tag) string {
 		releases = append(releases, dev.Release{Tag: g.name, Config: g.app.config()})
 	}
 	dir := filepath.Join(f.Dir, "repos", fmt.Sprint(name, "-", repositories.Add(1)))
-	if err := dev.WriteRepository(dir, releases); err != nil {
+	key, err := f.ReleaseKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := dev.WriteRepository(dir, releases, key); err != nil {
 		t.Fatal(err)
 	}
 	return dir

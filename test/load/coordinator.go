@@ -24,6 +24,7 @@ import (
 	"github.com/casemate-dev/casemate/internal/coordinator/planner"
 	"github.com/casemate-dev/casemate/internal/coordinator/reaper"
 	"github.com/casemate-dev/casemate/internal/coordinator/records"
+	"github.com/casemate-dev/casemate/internal/coordinator/releases"
 	"github.com/casemate-dev/casemate/internal/coordinator/runner"
 	"github.com/casemate-dev/casemate/internal/coordinator/vault"
 	"github.com/casemate-dev/casemate/internal/rpc"
@@ -62,7 +63,7 @@ func start(ctx context.Context, s store.Store, socket string) (_ *coordinator, e
 	if err = c.wireFleet(ctx, socket); err != nil {
 		return nil, err
 	}
-	c.planner = planner.New(c.records, resolver{}, c.fleet, time.Now)
+	c.planner = planner.New(c.records, resolver{}, releases.New(releases.Config{AllowUnsigned: true}), c.fleet, time.Now)
 	c.tracker = gateways.New(time.Now, nil)
 	c.runner, err = runner.New(runner.Config{
 		Log: quiet, Records: c.records, Engine: engine.Engine{Limits: engine.DefaultLimits()},

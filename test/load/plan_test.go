@@ -13,6 +13,7 @@ import (
 	"github.com/casemate-dev/casemate/internal/coordinator/plan"
 	"github.com/casemate-dev/casemate/internal/coordinator/planner"
 	"github.com/casemate-dev/casemate/internal/coordinator/records"
+	"github.com/casemate-dev/casemate/internal/coordinator/releases"
 	"github.com/casemate-dev/casemate/internal/store"
 	"github.com/casemate-dev/casemate/internal/store/memory"
 	"github.com/casemate-dev/casemate/internal/store/sqlite"
@@ -69,7 +70,7 @@ func benchmarkPlan(b *testing.B, s store.Store, l layout) {
 	for n := range l.hosts {
 		hosts = append(hosts, row(n))
 	}
-	p := planner.New(rec, resolver{}, rows{hosts}, time.Now)
+	p := planner.New(rec, resolver{}, releases.New(releases.Config{AllowUnsigned: true}), rows{hosts}, time.Now)
 	for c := 0; b.Loop(); c = (c + 7919) % l.containers() {
 		if err := planOne(b, rec, p, l.key(c)); err != nil {
 			b.Fatal(err)

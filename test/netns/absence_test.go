@@ -9,6 +9,7 @@ import (
 
 	cv1 "github.com/casemate-dev/casemate/gen/casemate/coordinator/v1"
 	"github.com/casemate-dev/casemate/internal/dev"
+	"github.com/casemate-dev/casemate/internal/rpc"
 )
 
 func TestGatewaysServeFromDiskAndDaemonsFindWhatRuns(t *testing.T) {
@@ -66,7 +67,7 @@ func TestACoordinatorWithAnEmptyStoreChangesNothing(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	stranger := &fleet{Fleet: second, API: dev.NewAPI(second.Conn()), net: f.net}
+	stranger := wrap(t, second, f.net)
 	for n := range f.Options.Hosts {
 		_, err := stranger.Hosts.AddHost(bounded(t), &cv1.AddHostRequest{Name: dev.HostName(n), Address: f.AgentAddress(n)}, grpc.WaitForReady(true))
 		if err != nil {
@@ -75,8 +76,8 @@ func TestACoordinatorWithAnEmptyStoreChangesNothing(t *testing.T) {
 		h := stranger.hostIs(t, n, cv1.HostStatus_HOST_STATUS_REFUSED)
 		t.Logf("the stranger is told: %s", h.GetText())
 	}
-	if _, err := stranger.Deploy(bounded(t), "web", f.spec("web", "v1.0.0", "")); err == nil {
-		t.Error("the stranger deployed on hosts that follow another cluster")
+	if _, err := stranger.Deploy(bounded(t), "web", stranger.spec("web", "v1.0.0", "")); rpc.Reason(err) != "NO_CAPACITY" {
+		t.Errorf("the stranger, on hosts that follow another cluster: %v, want NO_CAPACITY", err)
 	}
 	f.allReady(t)
 	if after := f.pids(t); !maps.Equal(before, after) {

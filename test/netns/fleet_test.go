@@ -64,7 +64,17 @@ func start(t *testing.T, hosts ...string) *fleet {
 			t.Errorf("stop the fleet: %v", err)
 		}
 	})
-	if err := dev.WriteSamples(filepath.Join(f.Dir, "repos")); err != nil {
+	return wrap(t, f, network)
+}
+
+// wrap makes the samples of a fleet, signed with its key.
+func wrap(t *testing.T, f *dev.Fleet, network *network) *fleet {
+	t.Helper()
+	key, err := f.ReleaseKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := dev.WriteSamples(filepath.Join(f.Dir, "repos"), key); err != nil {
 		t.Fatal(err)
 	}
 	return &fleet{Fleet: f, API: dev.NewAPI(f.Conn()), net: network}

@@ -18,6 +18,7 @@ import (
 	"github.com/casemate-dev/casemate/internal/coordinator/planner"
 	"github.com/casemate-dev/casemate/internal/coordinator/reaper"
 	"github.com/casemate-dev/casemate/internal/coordinator/records"
+	"github.com/casemate-dev/casemate/internal/coordinator/releases"
 	"github.com/casemate-dev/casemate/internal/coordinator/runner"
 	"github.com/casemate-dev/casemate/internal/coordinator/vault"
 	"github.com/casemate-dev/casemate/internal/store"
@@ -199,7 +200,7 @@ func (c *coordinator) build(h *handle) bool {
 	}
 	w.mu.Unlock()
 	c.tracker = gateways.New(time.Now, known)
-	c.planner = planner.New(c.rec, releases{}, c.fleet, w.now)
+	c.planner = planner.New(c.rec, tags{}, releases.New(releases.Config{AllowUnsigned: true}), c.fleet, w.now)
 	c.run, err = runner.New(runner.Config{
 		Log: slog.New(slog.DiscardHandler), Records: c.rec, Engine: engine.Engine{Limits: limits(), Restored: c.rec.Restored},
 		Agents: c.fleet, Gateways: doomedGateways{c.tracker, c}, Attestor: c.fleet, DNS: c.fleet, Replanner: c.planner,

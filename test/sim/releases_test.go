@@ -8,16 +8,16 @@ import (
 	"github.com/casemate-dev/casemate/pkg/release/git"
 )
 
-// releases are repositories named after the GPUs that their containers need;
+// tags are repositories named after the GPUs that their containers need;
 // "secret" needs one and a secret. A tag that is such a name itself needs that
 // many.
-type releases struct{}
+type tags struct{}
 
 // repository is the address of one.
 func repository(size string) string { return "https://git.example/" + size }
 
 // Resolve answers for every tag.
-func (releases) Resolve(_ context.Context, req git.Request) (*git.Found, error) {
+func (tags) Resolve(_ context.Context, req git.Request) (*git.Found, error) {
 	content := configs[req.Tag]
 	if content == nil {
 		content = configs[strings.TrimPrefix(req.Repository, repository(""))]

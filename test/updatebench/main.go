@@ -75,7 +75,11 @@ type bench struct {
 }
 
 func (b *bench) all(ctx context.Context, o options) error {
-	if err := dev.WriteSamples(b.repos); err != nil {
+	key, err := b.fleet.ReleaseKey()
+	if err != nil {
+		return err
+	}
+	if err := dev.WriteSamples(b.repos, key); err != nil {
 		return err
 	}
 	if err := b.blueGreen(ctx, o.blueGreen); err != nil {

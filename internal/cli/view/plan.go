@@ -14,7 +14,8 @@ func (v View) Plan(name string, p *cv1.Plan) string {
 	var b strings.Builder
 	b.WriteString(v.Style.Bold("Plan for "+clean(name)) + "\n")
 	var f fields
-	f.add("  runs", planRuns(p))
+	f.add("  runs", planRuns(p)+marks(v.Style, p.GetInsecure(), false))
+	f.add("  signed", signedBy(p.GetManifest()))
 	f.add("  strategy", Strategy(p.GetStrategy()))
 	f.add("  why", clean(p.GetReason()))
 	f.add("  downtime", v.downtime(p))
@@ -42,6 +43,18 @@ func planRuns(p *cv1.Plan) string {
 		text += ", commit " + c
 	}
 	return text
+}
+
+// signedBy names a release's manifest: its number and whose signature it carries.
+func signedBy(m *cv1.Manifest) string {
+	if m == nil {
+		return ""
+	}
+	who := clean(m.GetSignedBy())
+	if id, ok := strings.CutPrefix(who, "key "); ok {
+		who = "key " + id[:min(len(id), 16)]
+	}
+	return fmt.Sprintf("release %d, by %s", m.GetNumber(), who)
 }
 
 func (v View) downtime(p *cv1.Plan) string {

@@ -14,7 +14,9 @@ import (
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	cv1 "github.com/casemate-dev/casemate/gen/casemate/coordinator/v1"
+	"github.com/casemate-dev/casemate/internal/coordinator/planner"
 	"github.com/casemate-dev/casemate/internal/rpc"
+	"github.com/casemate-dev/casemate/internal/store/memory"
 )
 
 // clients are the services' clients.
@@ -32,6 +34,12 @@ type clients struct {
 func connect(t *testing.T) *clients {
 	t.Helper()
 	return over(t, start(t))
+}
+
+// connectWith is connect with these tags, judged by this policy.
+func connectWith(t *testing.T, from tags, judge planner.Manifests) *clients {
+	t.Helper()
+	return over(t, startWith(t, memory.New(memory.Config{}), from, judge))
 }
 
 func over(t *testing.T, c *grpc.ClientConn) *clients {

@@ -154,7 +154,7 @@ func planMessage(p model.Plan) *cv1.Plan {
 		Strategy: strategyMessage(p.Strategy), Reason: p.Reason, DowntimeRequired: p.Downtime,
 		LastBoots: durations(p.LastBoots), Host: p.Host, SecretsRefreshed: p.Refreshed,
 		Reserves: roomMessage(p.Room), Revision: p.Revision, Tag: p.Tag, Commit: p.Commit,
-		Etag: p.Etag, Warnings: p.Warnings,
+		Etag: p.Etag, Warnings: p.Warnings, Manifest: manifestMessage(p.Manifest), Insecure: p.Insecure,
 	}
 	for _, h := range p.Hosts {
 		m.Hosts = append(m.Hosts, &cv1.HostRoom{
@@ -192,5 +192,13 @@ func revisionMessage(r model.Revision) *cv1.Revision {
 		ConfigName: r.ConfigName, ConfigDigest: r.ConfigDigest, Variables: r.Variables,
 		SecretVersions: r.Secrets, Cpus: uint32(r.Room.CPUs), MemoryMib: uint64(r.Room.MemoryMiB),
 		Gpus: uint32(r.Room.GPUs), Debug: r.Debug, SshKeys: r.SSHKeys, CreateTime: stamp(r.Created),
+		Manifest: manifestMessage(r.Manifest),
 	}
+}
+
+func manifestMessage(m *model.Manifest) *cv1.Manifest {
+	if m == nil {
+		return nil
+	}
+	return &cv1.Manifest{Number: m.Number, Digest: m.Digest, SignedBy: m.SignedBy}
 }

@@ -17,6 +17,8 @@ import (
 	"github.com/casemate-dev/casemate/internal/store"
 	"github.com/casemate-dev/casemate/pkg/release"
 	"github.com/casemate-dev/casemate/pkg/release/git"
+	"github.com/casemate-dev/casemate/pkg/release/manifest"
+	"github.com/casemate-dev/casemate/pkg/release/sigstore"
 )
 
 // MapError turns the errors of the parts below into gRPC errors with a reason.
@@ -62,8 +64,15 @@ func releaseErrors(err error) error {
 	var (
 		parse *release.ParseError
 		input *release.InputError
+		unfit *manifest.RefusedError
 	)
 	switch {
+	case errors.As(err, &unfit):
+		return rpc.Precondition(string(unfit.Reason), "release", unfit.Error())
+	case errors.Is(err, git.ErrManifest):
+		return rpc.Precondition(string(manifest.Malformed), "release", err.Error())
+	case errors.Is(err, sigstore.ErrUnavailable):
+		return rpc.Error(codes.Unavailable, "SIGSTORE_UNAVAILABLE", err.Error())
 	case errors.As(err, &parse):
 		return rpc.FieldError("spec.tag", "CONFIG_REFUSED", err.Error())
 	case errors.As(err, &input):

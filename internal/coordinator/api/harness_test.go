@@ -44,18 +44,27 @@ shim:
   upstream-port: 8080
 `
 
-// releases knows the tags v1.0.0 and v1.1.0 of one repository.
-type releases struct{}
+// tags knows the tags v1.0.0 and v1.1.0 of one repository, with the manifests of
+// releases 1 and 2 unless publish says otherwise.
+type tags struct {
+	publish func(*git.Found) git.Published
+}
 
-func (releases) Resolve(_ context.Context, req git.Request) (*git.Found, error) {
+func (r tags) Resolve(_ context.Context, req git.Request) (*git.Found, error) {
 	n := map[string]int{"v1.0.0": 1, "v1.1.0": 2}[req.Tag]
 	if n == 0 {
 		return nil, fmt.Errorf("%w: no tag %s; there are v1.0.0 and v1.1.0", git.ErrNoTag, req.Tag)
 	}
-	return &git.Found{
+	found := &git.Found{
 		Repository: req.Repository, Tag: req.Tag, Commit: strings.Repeat(fmt.Sprint(n), 40),
 		ConfigName: "casemate.yml", Content: fmt.Appendf(nil, configText, n),
-	}, nil
+	}
+	if r.publish != nil {
+		found.Manifest = r.publish(found)
+	} else {
+		found.Manifest = published(releaseKey, manifestOf(found))
+	}
+	return found, nil
 }
 
 // accepts judges every enclave good.
@@ -77,6 +86,12 @@ func start(t *testing.T) *grpc.ClientConn {
 }
 
 func startOver(t *testing.T, s store.Store) *grpc.ClientConn {
+	t.Helper()
+	return startWith(t, s, tags{}, trusting(nil))
+}
+
+// startWith is startOver with these tags, judged by this policy.
+func startWith(t *testing.T, s store.Store, from tags, judge planner.Manifests) *grpc.ClientConn {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	rec, err := records.Open(ctx, s, func() string { return "cl" })
@@ -102,7 +117,7 @@ func startOver(t *testing.T, s store.Store) *grpc.ClientConn {
 		t.Fatal(err)
 	}
 	gw := gateways.New(time.Now, nil)
-	p := planner.New(rec, releases{}, f, time.Now)
+	p := planner.New(rec, from, judge, f, time.Now)
 	run, err := runner.New(runner.Config{
 		Log: slog.New(slog.DiscardHandler), Records: rec, Engine: engine.Engine{Limits: engine.DefaultLimits()}, Agents: f, Gateways: gw,
 		Attestor: accepts{}, DNS: noDNS{}, Replanner: p, Permanent: fleet.Permanent, SecretsKey: v.PublicKey(), Now: time.Now,

@@ -18,6 +18,7 @@ import (
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
 	"github.com/casemate-dev/casemate/internal/coordinator/engine"
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
+	"github.com/casemate-dev/casemate/internal/coordinator/releases"
 	"github.com/casemate-dev/casemate/pkg/attest"
 	"github.com/casemate-dev/casemate/pkg/attest/judge"
 	"github.com/casemate-dev/casemate/pkg/enclave/guestapi"
@@ -38,12 +39,17 @@ type Config struct {
 	Judge *judge.Judge
 	// AllowDebug accepts debug enclaves of containers that asked for debug.
 	AllowDebug bool
-	Secrets    Secrets
-	Signer     crypto.Signer
-	Now        func() time.Time
+	// AllowUnsigned accepts enclaves of releases that nobody has signed.
+	AllowUnsigned bool
+	Secrets       Secrets
+	Signer        crypto.Signer
+	Now           func() time.Time
 	// Dial makes TCP connections to enclaves; nil means a net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
+
+// CheckManifest is the check that the release's manifest was signed.
+const CheckManifest = "release_manifest"
 
 // Attestor judges enclaves. It is safe for concurrent use.
 type Attestor struct{ cfg Config }
@@ -84,6 +90,7 @@ func (a *Attestor) ask(ctx context.Context, k model.ContainerKey, enclave model.
 		return nil, nil, err
 	}
 	verdict := a.judge(ctx, raw, nonce, key, revision, spec)
+	a.checkRelease(verdict, revision)
 	kept := keep(verdict)
 	if err := verdict.Err(); err != nil {
 		a.cfg.Log.Warn("evidence refused", "container", k.String(), "enclave", enclave.ID, "error", err)
@@ -108,6 +115,21 @@ func (a *Attestor) judge(ctx context.Context, raw []byte, nonce, key [32]byte, r
 	expect.ConfigDigest = sha256.Sum256(revision.Config)
 	expect.AllowDebug = a.cfg.AllowDebug && revision.Debug
 	return a.cfg.Judge.Verify(ctx, raw, expect)
+}
+
+// checkRelease wants a signed manifest, or marks the verdict: measurements that
+// nobody signed prove that an enclave is what the coordinator expects, and not
+// that anybody meant it.
+func (a *Attestor) checkRelease(v *attest.Verdict, revision model.Revision) {
+	switch m := revision.Manifest; {
+	case m != nil:
+		v.Pass(CheckManifest, "release %d of %s, signed by %s", m.Number, revision.Repository, m.SignedBy)
+	case a.cfg.AllowUnsigned:
+		v.Pass(CheckManifest, "the release is unsigned, which the policy names")
+		v.Insecure = append(v.Insecure, releases.Unsigned)
+	default:
+		v.Fail(CheckManifest, "the release has no signed manifest, and the policy does not name unsigned ones")
+	}
 }
 
 // deliver sends the revision's secrets to the enclave whose key was verified.

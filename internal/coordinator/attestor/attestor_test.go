@@ -20,6 +20,7 @@ import (
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
 	"github.com/casemate-dev/casemate/internal/coordinator/engine"
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
+	"github.com/casemate-dev/casemate/internal/coordinator/releases"
 	"github.com/casemate-dev/casemate/internal/coordinator/vault"
 	guestsim "github.com/casemate-dev/casemate/internal/guest/simulated"
 	"github.com/casemate-dev/casemate/pkg/attest/evidence"
@@ -106,7 +107,7 @@ func bootOn(t *testing.T, b *fake.Backend, id string, v *vault.Vault, debug bool
 	if err := b.Start(t.Context(), enclave.Instance{ID: id, Spec: spec}); err != nil {
 		t.Fatal(err)
 	}
-	g := guest{spec: spec, revision: model.Revision{Number: 1, Config: spec.GetConfig(), Debug: debug, Secrets: map[string]int64{"API_KEY": 1}}}
+	g := guest{spec: spec, revision: model.Revision{Number: 1, Config: spec.GetConfig(), Debug: debug, Secrets: map[string]int64{"API_KEY": 1}, Manifest: &model.Manifest{Number: 1, SignedBy: "key x"}}}
 	for {
 		o, err := b.Get(t.Context(), id)
 		if err != nil {
@@ -125,7 +126,7 @@ func bootOn(t *testing.T, b *fake.Backend, id string, v *vault.Vault, debug bool
 }
 
 // trust is what a coordinator accepts beyond real hardware.
-type trust struct{ simulated, debug bool }
+type trust struct{ simulated, debug, unsigned bool }
 
 func attestor(t *testing.T, v *vault.Vault, p trust, dial func(context.Context, string, string) (net.Conn, error)) *Attestor {
 	t.Helper()
@@ -138,7 +139,7 @@ func attestor(t *testing.T, v *vault.Vault, p trust, dial func(context.Context, 
 		t.Fatal(err)
 	}
 	a, err := New(Config{
-		Log: slog.New(slog.DiscardHandler), Judge: j, AllowDebug: p.debug, Secrets: values{"API_KEY": secretValue},
+		Log: slog.New(slog.DiscardHandler), Judge: j, AllowDebug: p.debug, AllowUnsigned: p.unsigned, Secrets: values{"API_KEY": secretValue},
 		Signer: v.Signer(), Now: time.Now, Dial: dial,
 	})
 	if err != nil {
@@ -240,6 +241,8 @@ func TestEvidenceIsRefusedForItsReason(t *testing.T) {
 	elsewhere.spec.Platform.Domain = "evil.example"
 	unasked := debug
 	unasked.revision.Debug = false
+	unsigned := good
+	unsigned.revision.Manifest = nil
 	for _, tc := range []struct {
 		rule   string
 		guest  guest
@@ -248,8 +251,10 @@ func TestEvidenceIsRefusedForItsReason(t *testing.T) {
 	}{
 		{"simulated evidence needs a policy that names it", good, trust{}, simulated.CheckInsecureMode},
 		{"a debug enclave needs a policy that names it", debug, lax, simulated.CheckDebugOff},
-		{"a debug enclave needs a container that asked for it", unasked, trust{true, true}, simulated.CheckDebugOff},
-		{"a debug enclave that was asked for is accepted", debug, trust{true, true}, ""},
+		{"a debug enclave needs a container that asked for it", unasked, trust{simulated: true, debug: true}, simulated.CheckDebugOff},
+		{"a debug enclave that was asked for is accepted", debug, trust{simulated: true, debug: true}, ""},
+		{"an unsigned release needs a policy that names it", unsigned, lax, CheckManifest},
+		{"an unsigned release that the policy names is accepted", unsigned, trust{simulated: true, unsigned: true}, ""},
 		{"another measurement is refused", wrong, lax, simulated.CheckMeasurement},
 		{"another config is refused", other, lax, evidence.CheckConfig},
 		{"another platform part is refused", elsewhere, lax, evidence.CheckPlatform},
@@ -259,6 +264,9 @@ func TestEvidenceIsRefusedForItsReason(t *testing.T) {
 			if tc.check == "" {
 				if failure != nil || !verdict.Accepted {
 					t.Errorf("refused: %v", failure)
+				}
+				if marked := slices.Contains(verdict.Insecure, releases.Unsigned); marked != (tc.guest.revision.Manifest == nil) {
+					t.Errorf("marks %v of a release with the manifest %v", verdict.Insecure, tc.guest.revision.Manifest)
 				}
 				return
 			}

@@ -46,6 +46,7 @@ func (t *transition) switchRoute() {
 	}
 	c.Active, c.Unhealthy = &serving, false
 	c.Reason, c.Text = "", ""
+	c.Release = max(c.Release, serving.Release)
 	c.StartTimeout, c.HealthWait = u.Options.StartTimeout, u.Options.HealthWait
 	if u.Kind != model.KindRestart {
 		c.Restart = nil

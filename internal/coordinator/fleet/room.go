@@ -54,6 +54,7 @@ func (f *Fleet) planHost(name string, s *session) plan.Host {
 	if s.facts == nil {
 		return h
 	}
+	h.Platform = model.Platform(s.facts.GetProfile())
 	h.Free = model.Room{
 		GPUs:      int(s.facts.GetFreeGpus()),
 		CPUs:      int(s.facts.GetCpus().GetFree()),

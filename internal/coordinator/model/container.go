@@ -38,15 +38,17 @@ type ContainerSpec struct {
 
 // EnclaveRef says which enclave runs which revision where.
 type EnclaveRef struct {
-	ID       string    `json:"id"`
-	Host     string    `json:"host"`
-	Revision int64     `json:"revision"`
-	Tag      string    `json:"tag,omitempty"`
-	Commit   string    `json:"commit,omitempty"`
-	Endpoint string    `json:"endpoint,omitempty"`
-	Insecure []string  `json:"insecure,omitempty"`
-	Room     Room      `json:"room"`
-	Since    time.Time `json:"since,omitzero"`
+	ID       string   `json:"id"`
+	Host     string   `json:"host"`
+	Revision int64    `json:"revision"`
+	Tag      string   `json:"tag,omitempty"`
+	Commit   string   `json:"commit,omitempty"`
+	Endpoint string   `json:"endpoint,omitempty"`
+	Insecure []string `json:"insecure,omitempty"`
+	// Release is the number of the release's manifest; 0 for an unsigned one.
+	Release uint64    `json:"release,omitempty"`
+	Room    Room      `json:"room"`
+	Since   time.Time `json:"since,omitzero"`
 }
 
 // Room is an amount of a host's resources. Memory is in MiB.
@@ -92,6 +94,8 @@ type Container struct {
 	Attempts  int64 `json:"attempts"`
 	Updates   int64 `json:"updates"`
 	Events    int64 `json:"events"`
+	// Release is the highest number of a release that has served.
+	Release uint64 `json:"release,omitempty"`
 	// Restart is set while the enclave that served has died and is to be started
 	// again, and remembers how often it was.
 	Restart *Restart `json:"restart,omitempty"`

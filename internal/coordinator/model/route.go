@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/casemate-dev/casemate/pkg/release/manifest"
 )
 
 // RouteState is what a gateway does with connections for a domain.
@@ -78,12 +80,30 @@ type Revision struct {
 	Secrets      map[string]int64  `json:"secrets,omitempty"`
 	Room         Room              `json:"room"`
 	CVMVersion   string            `json:"cvm_version,omitempty"`
-	Measurements []string          `json:"measurements,omitempty"`
+	// Manifest is the signed manifest that the release was approved by; nil for an
+	// unsigned one. Expected are the measurements in it for such enclaves.
+	Manifest *Manifest           `json:"manifest,omitempty"`
+	Expected []manifest.Expected `json:"expected,omitempty"`
 	// HealthWait is how long the config's own health checks allow for the start.
 	HealthWait time.Duration `json:"health_wait,omitempty"`
 	Debug      bool          `json:"debug,omitempty"`
 	SSHKeys    []string      `json:"ssh_keys,omitempty"`
 	Created    time.Time     `json:"created"`
+}
+
+// Manifest is a signed manifest as it was published, and what was read in it. It
+// is kept, so that a redeploy needs no repository and is judged anew all the same.
+type Manifest struct {
+	// Number grows with every release of the repository.
+	Number uint64 `json:"number"`
+	// Digest is sha256: and the hex of the manifest's SHA-256.
+	Digest string `json:"digest"`
+	// SignedBy names the key or the identity that signed.
+	SignedBy string `json:"signed_by"`
+	// Envelope, Plain and Bundle are the files.
+	Envelope []byte `json:"envelope,omitempty"`
+	Plain    []byte `json:"plain,omitempty"`
+	Bundle   []byte `json:"bundle,omitempty"`
 }
 
 // Severity tells how much an event matters.

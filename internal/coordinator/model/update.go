@@ -201,6 +201,10 @@ type Plan struct {
 	Tag       string          `json:"tag"`
 	Commit    string          `json:"commit"`
 	Etag      string          `json:"etag"`
+	// Manifest is that of the release, without its files; Insecure has "unsigned" if
+	// there is none.
+	Manifest *Manifest `json:"manifest,omitempty"`
+	Insecure []string  `json:"insecure,omitempty"`
 }
 
 // HostRoom is what a host could give when a plan was made.

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
+	"github.com/casemate-dev/casemate/pkg/attest"
 )
 
 // Request is what is to be placed.
@@ -17,7 +18,9 @@ type Request struct {
 	// Avoid names a host that has just refused the claim.
 	Avoid string
 	// Strategy is forced if not empty.
-	Strategy      model.Strategy
+	Strategy model.Strategy
+	// Platforms are those that the release was measured for; none means any.
+	Platforms     []attest.Format
 	AllowDowntime bool
 	Hold          bool
 }
@@ -79,7 +82,7 @@ func replace(hosts Hosts, r Request) (Decision, error) {
 		return Decision{}, noCapacity(hosts, r)
 	}
 	freed := h.after(r.Old.Room)
-	if freed.missing(r.Room) != "" {
+	if freed.missing(r) != "" {
 		return Decision{}, noCapacity(hosts, r)
 	}
 	if r.Hold {
@@ -107,17 +110,18 @@ func best(hosts Hosts, r Request) *Host {
 		if r.Pin != "" && h.Name != r.Pin || h.Name == r.Avoid && r.Avoid != "" {
 			continue
 		}
-		if h.fits(r.Room) && (found == nil || h.better(found)) {
+		if h.fits(&r) && (found == nil || h.better(found)) {
 			found = h
 		}
 	}
 	return found
 }
 
-// fits is missing(room) == "" without the words, for the thousands of hosts that
-// a plan looks at.
-func (h *Host) fits(room model.Room) bool {
-	if h.Down != "" || h.Free.CPUs < room.CPUs || h.Free.MemoryMiB < room.MemoryMiB {
+// fits is missing(r) == "" without the words, for the thousands of hosts that a
+// plan looks at.
+func (h *Host) fits(r *Request) bool {
+	room := r.Room
+	if h.Down != "" || h.Free.CPUs < room.CPUs || h.Free.MemoryMiB < room.MemoryMiB || !h.measured(r.Platforms) {
 		return false
 	}
 	return room.GPUs == 0 || h.gives(room.GPUs)
@@ -155,7 +159,7 @@ func why(hosts Hosts, r Request) string {
 			parts = append(parts, fmt.Sprintf("and %d more hosts", hosts.count()-named))
 			break
 		}
-		missing := h.missing(r.Room)
+		missing := h.missing(r)
 		if missing == "" && h.Name == r.Avoid {
 			missing = "refused the claim"
 		}
@@ -182,9 +186,9 @@ func Rooms(hosts Hosts, r Request) []model.HostRoom {
 		if len(fit) == keptRooms {
 			break
 		}
-		if !h.fits(r.Room) {
+		if !h.fits(&r) {
 			if len(rest) < keptRooms {
-				rest = append(rest, model.HostRoom{Host: h.Name, Free: h.Free, Offers: h.Offers, Missing: h.missing(r.Room)})
+				rest = append(rest, model.HostRoom{Host: h.Name, Free: h.Free, Offers: h.Offers, Missing: h.missing(r)})
 			}
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
+	"github.com/casemate-dev/casemate/pkg/attest"
 )
 
 // Host is what the planner knows of one host.
@@ -14,6 +15,8 @@ type Host struct {
 	// Down says why the host can't be used at all: unreachable, cordoned, of a
 	// TEE that the coordinator's policy does not permit. Empty if it can.
 	Down string
+	// Platform is what its enclaves show themselves as.
+	Platform attest.Format
 	// Free is what is neither claimed nor reserved.
 	Free model.Room
 	// Offers are the GPU counts the agent can give right now, Counts those it can
@@ -44,11 +47,16 @@ func (h Hosts) count() int {
 	return n
 }
 
-// missing says what a host lacks to run room, in words; empty if it fits.
-func (h *Host) missing(room model.Room) string {
+// missing says what a host lacks to run what is asked for, in words; empty if it
+// fits.
+func (h *Host) missing(r Request) string {
 	if h.Down != "" {
 		return h.Down
 	}
+	if !h.measured(r.Platforms) {
+		return fmt.Sprintf("runs enclaves as %s, for which the release was not measured", h.Platform)
+	}
+	room := r.Room
 	var lacks []string
 	if room.GPUs > 0 {
 		lacks = appendLack(lacks, h.gpusLacking(room.GPUs))
@@ -60,6 +68,11 @@ func (h *Host) missing(room model.Room) string {
 		lacks = append(lacks, fmt.Sprintf("%d of %d MiB memory free", max(h.Free.MemoryMiB, 0), room.MemoryMiB))
 	}
 	return strings.Join(lacks, ", ")
+}
+
+// measured says whether a release with these platforms may run on the host.
+func (h *Host) measured(platforms []attest.Format) bool {
+	return len(platforms) == 0 || slices.Contains(platforms, h.Platform)
 }
 
 func appendLack(lacks []string, lack string) []string {

@@ -13,9 +13,11 @@ import (
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
 	"github.com/casemate-dev/casemate/internal/coordinator/plan"
 	"github.com/casemate-dev/casemate/internal/coordinator/records"
+	"github.com/casemate-dev/casemate/internal/coordinator/releases"
 	"github.com/casemate-dev/casemate/internal/store"
 	"github.com/casemate-dev/casemate/pkg/release"
 	"github.com/casemate-dev/casemate/pkg/release/git"
+	"github.com/casemate-dev/casemate/pkg/release/manifest"
 )
 
 // Releases resolves tags; *git.Resolver does.
@@ -23,21 +25,27 @@ type Releases interface {
 	Resolve(ctx context.Context, req git.Request) (*git.Found, error)
 }
 
+// Manifests judges what was published with a release; *releases.Policy does.
+type Manifests interface {
+	Judge(ctx context.Context, q releases.Question) (*releases.Approval, error)
+}
+
 // Hosts gives the planner's view of the fleet.
 type Hosts interface{ Plan() plan.Hosts }
 
 // Planner makes drafts and proposals. It is safe for concurrent use.
 type Planner struct {
-	records  *records.Records
-	releases Releases
-	hosts    Hosts
-	now      func() time.Time
-	configs  configs
+	records   *records.Records
+	releases  Releases
+	manifests Manifests
+	hosts     Hosts
+	now       func() time.Time
+	configs   configs
 }
 
 // New returns a planner.
-func New(r *records.Records, releases Releases, hosts Hosts, now func() time.Time) *Planner {
-	return &Planner{records: r, releases: releases, hosts: hosts, now: now}
+func New(r *records.Records, from Releases, judge Manifests, hosts Hosts, now func() time.Time) *Planner {
+	return &Planner{records: r, releases: from, manifests: judge, hosts: hosts, now: now}
 }
 
 // Draft is a revision that could run, before it is known where.
@@ -48,6 +56,8 @@ type Draft struct {
 	Existing bool
 	Config   *release.Config
 	Warnings []string
+	// noDowngrades refuses the release where a higher number has served.
+	noDowngrades bool
 	// known are the container's revisions, oldest first.
 	known []model.Revision
 }
@@ -68,7 +78,7 @@ func (p *Planner) Draft(ctx context.Context, k model.ContainerKey, spec model.Co
 	for _, item := range items {
 		d.known = append(d.known, item.Value)
 	}
-	if err := p.pin(ctx, d, tagNamed); err != nil {
+	if err := p.pin(ctx, k.Org, d, tagNamed); err != nil {
 		return nil, err
 	}
 	if err := p.inputs(ctx, k.Org, d); err != nil {
@@ -80,11 +90,14 @@ func (p *Planner) Draft(ctx context.Context, k model.ContainerKey, spec model.Co
 
 // pin resolves the tag, once for all: a tag that this container has run before
 // must still point at the commit it was pinned to. What was pinned is kept, so
-// a redeploy needs no repository.
-func (p *Planner) pin(ctx context.Context, d *Draft, tagNamed bool) error {
+// a redeploy needs no repository, unless it was unsigned and may be no more: then
+// a manifest may have been published since.
+func (p *Planner) pin(ctx context.Context, org string, d *Draft, tagNamed bool) error {
 	pinned := d.lastWith(d.Spec.Repository, d.Spec.Tag)
 	if pinned != nil && !tagNamed {
-		return p.use(d, *pinned)
+		if err := p.use(ctx, org, d, *pinned); !unpublished(err) {
+			return err
+		}
 	}
 	req := git.Request{Repository: d.Spec.Repository, Tag: d.Spec.Tag}
 	if pinned != nil {
@@ -93,15 +106,23 @@ func (p *Planner) pin(ctx context.Context, d *Draft, tagNamed bool) error {
 	found, err := p.releases.Resolve(ctx, req)
 	if pinned != nil && errors.Is(err, git.ErrUnreachable) {
 		d.Warnings = append(d.Warnings, fmt.Sprintf("the repository can't be reached, so the commit %s that %s was pinned to is used: %v", short(pinned.Commit), d.Spec.Tag, err))
-		return p.use(d, *pinned)
+		return p.use(ctx, org, d, *pinned)
 	}
 	if err != nil {
 		return err
 	}
-	return p.use(d, model.Revision{
+	m := found.Manifest
+	return p.use(ctx, org, d, model.Revision{
 		Repository: d.Spec.Repository, Tag: d.Spec.Tag, Commit: found.Commit,
 		ConfigName: found.ConfigName, Config: found.Content,
+		Manifest: &model.Manifest{Envelope: m.Envelope, Plain: m.Plain, Bundle: m.Bundle},
 	})
+}
+
+// unpublished says whether a release is refused because it has no manifest.
+func unpublished(err error) bool {
+	var refused *manifest.RefusedError
+	return errors.As(err, &refused) && refused.Reason == manifest.Missing
 }
 
 func (d *Draft) lastWith(repository, tag string) *model.Revision {
@@ -113,17 +134,25 @@ func (d *Draft) lastWith(repository, tag string) *model.Revision {
 	return nil
 }
 
-// use takes the release part of a revision and parses its config.
-func (p *Planner) use(d *Draft, r model.Revision) error {
+// use takes the release part of a revision, parses its config, and has its
+// manifest judged.
+func (p *Planner) use(ctx context.Context, org string, d *Draft, r model.Revision) error {
 	config, warnings, err := p.configs.parse(r.ConfigName, r.Config)
 	if err != nil {
 		return fmt.Errorf("config of %s at %s: %w", r.Repository, r.Tag, err)
 	}
+	approved, err := p.manifests.Judge(ctx, question(org, d.Spec.Debug, r, config))
+	if err != nil {
+		return err
+	}
 	for _, w := range warnings {
 		d.Warnings = append(d.Warnings, r.ConfigName+": "+w.String())
 	}
+	if approved.Warning != "" {
+		d.Warnings = append(d.Warnings, approved.Warning)
+	}
 	digest := sha256.Sum256(r.Config)
-	d.Config = config
+	d.Config, d.noDowngrades = config, approved.NoDowngrades
 	d.Revision = model.Revision{
 		Repository: r.Repository, Tag: r.Tag, Commit: r.Commit,
 		ConfigName: r.ConfigName, Config: r.Config, ConfigDigest: hex.EncodeToString(digest[:]),
@@ -131,8 +160,20 @@ func (p *Planner) use(d *Draft, r model.Revision) error {
 		Room:       model.Room{GPUs: config.GPUs, CPUs: config.CPUs, MemoryMiB: int64(config.MemoryMiB)},
 		CVMVersion: config.CVMVersion,
 		HealthWait: healthWait(config),
+		Manifest:   approved.Manifest, Expected: approved.Expected,
 	}
 	return nil
+}
+
+// question asks about the release part of a revision.
+func question(org string, debug bool, r model.Revision, config *release.Config) releases.Question {
+	q := releases.Question{Org: org, Debug: debug, Release: release.Release{
+		Repository: r.Repository, Tag: r.Tag, Commit: r.Commit, ConfigName: r.ConfigName, Config: config,
+	}}
+	if m := r.Manifest; m != nil {
+		q.Published = git.Published{Envelope: m.Envelope, Plain: m.Plain, Bundle: m.Bundle}
+	}
+	return q
 }
 
 // healthWait is how long the slowest health check may take to pass at start, by

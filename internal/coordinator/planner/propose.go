@@ -6,13 +6,17 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/casemate-dev/casemate/internal/coordinator/engine"
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
 	"github.com/casemate-dev/casemate/internal/coordinator/plan"
+	"github.com/casemate-dev/casemate/internal/coordinator/releases"
+	"github.com/casemate-dev/casemate/pkg/attest"
 	"github.com/casemate-dev/casemate/pkg/release"
+	"github.com/casemate-dev/casemate/pkg/release/manifest"
 )
 
 // Proposal is an update ready to be started.
@@ -34,9 +38,13 @@ const storedRooms = 10
 // the container only. What is to be started is proposed while no other plan is
 // made.
 func (p *Planner) Propose(d *Draft, s engine.State, kind model.Kind, o model.UpdateOptions) (*Proposal, error) {
+	if err := d.downgrade(s.Container); err != nil {
+		return nil, err
+	}
 	hosts := p.hosts.Plan()
 	req := plan.Request{
-		Room: d.Revision.Room, Old: s.Container.Active, Pin: d.Spec.Host,
+		Platforms: platforms(d.Revision),
+		Room:      d.Revision.Room, Old: s.Container.Active, Pin: d.Spec.Host,
 		Strategy: o.Strategy, AllowDowntime: o.AllowDowntime, Hold: o.Hold,
 	}
 	decision, err := plan.Decide(hosts, req)
@@ -57,9 +65,38 @@ func (p *Planner) Propose(d *Draft, s engine.State, kind model.Kind, o model.Upd
 	out.Start = engine.Start{Revision: revision.Number, Update: model.Update{
 		Kind: d.kind(kind, active), Strategy: decision.Strategy, Options: o, ToTag: revision.Tag,
 		NewSpec: d.Spec, Plan: &stored,
-		New: model.EnclaveRef{Host: decision.Host, Tag: revision.Tag, Commit: revision.Commit, Room: revision.Room},
+		New: model.EnclaveRef{Host: decision.Host, Tag: revision.Tag, Commit: revision.Commit, Room: revision.Room, Release: number(revision)},
 	}}
 	return out, nil
+}
+
+// downgrade refuses a release that is older than one that has served, where the
+// signer's rule says so.
+func (d *Draft) downgrade(c *model.Container) error {
+	if n := number(d.Revision); d.noDowngrades && n < c.Release {
+		return &manifest.RefusedError{Reason: manifest.BelowFloor, Detail: fmt.Sprintf(
+			"%s is release %d, and %s has served release %d: downgrades are refused for this repository (releases.signers of the coordinator)", d.Revision.Tag, n, c.Name, c.Release)}
+	}
+	return nil
+}
+
+// number is that of a revision's release; 0 if it is unsigned.
+func number(r model.Revision) uint64 {
+	if r.Manifest == nil {
+		return 0
+	}
+	return r.Manifest.Number
+}
+
+// platforms are those on which a revision may run, each once; none means any.
+func platforms(r model.Revision) []attest.Format {
+	var out []attest.Format
+	for _, e := range r.Expected {
+		if !slices.Contains(out, e.Platform) {
+			out = append(out, e.Platform)
+		}
+	}
+	return out
 }
 
 func (d *Draft) active(c *model.Container) *model.Revision {
@@ -99,8 +136,21 @@ func (p *Planner) describe(d *Draft, c *model.Container, active *model.Revision,
 	if d.Existing {
 		out.Revision = d.Revision.Number
 	}
+	out.Insecure = d.insecure()
+	if m := d.Revision.Manifest; m != nil {
+		out.Manifest = &model.Manifest{Number: m.Number, Digest: m.Digest, SignedBy: m.SignedBy}
+	}
 	out.Etag = planEtag(d, out)
 	return out
+}
+
+// insecure names the insecure modes that a draft would run in, as far as they are
+// known before it does.
+func (d *Draft) insecure() []string {
+	if d.Revision.Manifest == nil {
+		return []string{releases.Unsigned}
+	}
+	return nil
 }
 
 // planEtag covers what a person agrees to: what will run and whether there is
@@ -148,12 +198,16 @@ func versions(in map[string]int64) map[string]string {
 
 // Replan finds a host other than that of failed, if it names one; it is the
 // runner's Replanner.
-func (p *Planner) Replan(_ context.Context, s engine.State, failed model.EnclaveRef) (string, *engine.Failure) {
+func (p *Planner) Replan(ctx context.Context, s engine.State, failed model.EnclaveRef) (string, *engine.Failure) {
+	rev, err := p.records.Revision(ctx, s.Container.Key(), failed.Revision)
+	if err != nil {
+		return "", &engine.Failure{Reason: "INTERNAL", Text: err.Error()}
+	}
 	pin := s.Container.Spec.Host
 	if s.Update != nil && !s.Update.Status.Ended() {
 		pin = s.Update.NewSpec.Host
 	}
-	d, err := plan.Decide(p.hosts.Plan(), plan.Request{Room: failed.Room, Pin: pin, Avoid: failed.Host})
+	d, err := plan.Decide(p.hosts.Plan(), plan.Request{Room: failed.Room, Pin: pin, Avoid: failed.Host, Platforms: platforms(rev)})
 	var refused *plan.Refused
 	switch {
 	case errors.As(err, &refused):

@@ -8,6 +8,8 @@ import (
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
 	"github.com/casemate-dev/casemate/internal/coordinator/engine"
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
+	"github.com/casemate-dev/casemate/pkg/attest"
+	"github.com/casemate-dev/casemate/pkg/attest/judge"
 	"github.com/casemate-dev/casemate/pkg/attest/simulated"
 )
 
@@ -27,7 +29,7 @@ func (r *Runner) spec(ctx context.Context, k model.ContainerKey, s engine.State,
 		Revision: rev.Number, Profile: profile, CvmVersion: rev.CVMVersion,
 		Cpus: uint32(rev.Room.CPUs), MemoryMib: uint64(rev.Room.MemoryMiB), Gpus: uint32(rev.Room.GPUs),
 		Config: rev.Config, ConfigName: rev.ConfigName,
-		ExpectedMeasurements: rev.Measurements,
+		ExpectedMeasurements: measurements(rev, profile),
 		Tag:                  rev.Tag, Commit: rev.Commit,
 		Platform: &agentv1.Platform{
 			ClusterId:  r.cfg.Records.ClusterID,
@@ -39,10 +41,28 @@ func (r *Runner) spec(ctx context.Context, k model.ContainerKey, s engine.State,
 			SshKeys:    rev.SSHKeys,
 		},
 	}
-	if profile == agentv1.CvmProfile_CVM_PROFILE_NONE {
-		// Without a TEE nothing is measured; what a simulated launch states can be
-		// told beforehand.
-		spec.ExpectedMeasurements = append(slices.Clone(rev.Measurements), simulated.MeasurementHex(spec))
+	if profile == agentv1.CvmProfile_CVM_PROFILE_NONE && rev.Manifest == nil {
+		// Nobody has signed what it should measure. What a simulated launch states can
+		// be told beforehand.
+		spec.ExpectedMeasurements = []string{simulated.MeasurementHex(spec)}
 	}
 	return spec, rev, nil
+}
+
+// measurements are those that the release's manifest expects of a profile.
+func measurements(rev model.Revision, profile agentv1.CvmProfile) []string {
+	var out []string
+	for _, e := range rev.Expected {
+		switch {
+		case e.Platform != model.Platform(profile):
+		case e.Platform == attest.FormatTDX:
+			out = append(out, judge.Measurement{
+				Launch: judge.Digest(*e.MRTD),
+				RTMR:   [3]*judge.Digest{(*judge.Digest)(e.RTMR0), (*judge.Digest)(e.RTMR1), (*judge.Digest)(e.RTMR2)},
+			}.String())
+		default:
+			out = append(out, judge.Measurement{Launch: judge.Digest(*e.Measurement)}.String())
+		}
+	}
+	return out
 }

@@ -27,3 +27,9 @@ func place(address string) string {
 	path = strings.TrimSuffix(strings.TrimSuffix(path, "/"), ".git")
 	return strings.ToLower(host) + "/" + strings.TrimPrefix(path, "/")
 }
+
+// RepositoryBeneath says whether a repository lies beneath an address, such as that
+// of an account on a Git host.
+func RepositoryBeneath(repository, above string) bool {
+	return strings.HasPrefix(place(repository), strings.TrimSuffix(place(above), "/")+"/")
+}

@@ -113,6 +113,20 @@ func Open(signed []byte, trusted []crypto.PublicKey) (*Opened, error) {
 	return &Opened{m, payload, key}, nil
 }
 
+// Inside reads the manifest in an envelope, whoever signed it: nothing may be
+// deployed by it.
+func Inside(signed []byte) (*Manifest, error) {
+	_, payload, err := parseEnvelope(signed)
+	if err != nil {
+		return nil, refuse(Malformed, "%v", err)
+	}
+	m, err := Parse(payload)
+	if err != nil {
+		return nil, refuse(Malformed, "%v", err)
+	}
+	return m, nil
+}
+
 // checkSignatures looks for one by a trusted key. Signatures of keys that nobody
 // trusts are passed over; a bad one that names a trusted key is not. It returns
 // the id of the first trusted key.

@@ -107,7 +107,11 @@ type Plan struct {
 	Etag string `protobuf:"bytes,13,opt,name=etag,proto3" json:"etag,omitempty"`
 	// Things worth knowing that don't stop the update: variables without a value,
 	// keys of the config that have no meaning here.
-	Warnings      []string `protobuf:"bytes,14,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	Warnings []string `protobuf:"bytes,14,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	// The manifest by which the release may be deployed; none for an unsigned release.
+	Manifest *Manifest `protobuf:"bytes,15,opt,name=manifest,proto3" json:"manifest,omitempty"`
+	// Insecure modes that are known before it runs: unsigned.
+	Insecure      []string `protobuf:"bytes,16,rep,name=insecure,proto3" json:"insecure,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -240,6 +244,84 @@ func (x *Plan) GetWarnings() []string {
 	return nil
 }
 
+func (x *Plan) GetManifest() *Manifest {
+	if x != nil {
+		return x.Manifest
+	}
+	return nil
+}
+
+func (x *Plan) GetInsecure() []string {
+	if x != nil {
+		return x.Insecure
+	}
+	return nil
+}
+
+// Manifest is the signed manifest of a release.
+type Manifest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its number, which grows with every release of the repository.
+	Number uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// sha256: and the hex of its SHA-256.
+	Digest string `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	// Who signed it: "key" and the key's id, or an identity of Sigstore's.
+	SignedBy      string `protobuf:"bytes,3,opt,name=signed_by,json=signedBy,proto3" json:"signed_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Manifest) Reset() {
+	*x = Manifest{}
+	mi := &file_casemate_coordinator_v1_plan_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Manifest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Manifest) ProtoMessage() {}
+
+func (x *Manifest) ProtoReflect() protoreflect.Message {
+	mi := &file_casemate_coordinator_v1_plan_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Manifest.ProtoReflect.Descriptor instead.
+func (*Manifest) Descriptor() ([]byte, []int) {
+	return file_casemate_coordinator_v1_plan_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Manifest) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Manifest) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *Manifest) GetSignedBy() string {
+	if x != nil {
+		return x.SignedBy
+	}
+	return ""
+}
+
 // Room is an amount of a host's resources.
 type Room struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -255,7 +337,7 @@ type Room struct {
 
 func (x *Room) Reset() {
 	*x = Room{}
-	mi := &file_casemate_coordinator_v1_plan_proto_msgTypes[1]
+	mi := &file_casemate_coordinator_v1_plan_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -267,7 +349,7 @@ func (x *Room) String() string {
 func (*Room) ProtoMessage() {}
 
 func (x *Room) ProtoReflect() protoreflect.Message {
-	mi := &file_casemate_coordinator_v1_plan_proto_msgTypes[1]
+	mi := &file_casemate_coordinator_v1_plan_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -280,7 +362,7 @@ func (x *Room) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Room.ProtoReflect.Descriptor instead.
 func (*Room) Descriptor() ([]byte, []int) {
-	return file_casemate_coordinator_v1_plan_proto_rawDescGZIP(), []int{1}
+	return file_casemate_coordinator_v1_plan_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Room) GetGpus() uint32 {
@@ -323,7 +405,7 @@ type HostRoom struct {
 
 func (x *HostRoom) Reset() {
 	*x = HostRoom{}
-	mi := &file_casemate_coordinator_v1_plan_proto_msgTypes[2]
+	mi := &file_casemate_coordinator_v1_plan_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -335,7 +417,7 @@ func (x *HostRoom) String() string {
 func (*HostRoom) ProtoMessage() {}
 
 func (x *HostRoom) ProtoReflect() protoreflect.Message {
-	mi := &file_casemate_coordinator_v1_plan_proto_msgTypes[2]
+	mi := &file_casemate_coordinator_v1_plan_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -348,7 +430,7 @@ func (x *HostRoom) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostRoom.ProtoReflect.Descriptor instead.
 func (*HostRoom) Descriptor() ([]byte, []int) {
-	return file_casemate_coordinator_v1_plan_proto_rawDescGZIP(), []int{2}
+	return file_casemate_coordinator_v1_plan_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *HostRoom) GetHost() string {
@@ -401,7 +483,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_casemate_coordinator_v1_plan_proto_msgTypes[3]
+	mi := &file_casemate_coordinator_v1_plan_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -413,7 +495,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_casemate_coordinator_v1_plan_proto_msgTypes[3]
+	mi := &file_casemate_coordinator_v1_plan_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -426,7 +508,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_casemate_coordinator_v1_plan_proto_rawDescGZIP(), []int{3}
+	return file_casemate_coordinator_v1_plan_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Change) GetPath() string {
@@ -454,7 +536,7 @@ var File_casemate_coordinator_v1_plan_proto protoreflect.FileDescriptor
 
 const file_casemate_coordinator_v1_plan_proto_rawDesc = "" +
 	"\n" +
-	"\"casemate/coordinator/v1/plan.proto\x12\x17casemate.coordinator.v1\x1a\x1egoogle/protobuf/duration.proto\"\xaa\x04\n" +
+	"\"casemate/coordinator/v1/plan.proto\x12\x17casemate.coordinator.v1\x1a\x1egoogle/protobuf/duration.proto\"\x85\x05\n" +
 	"\x04Plan\x12=\n" +
 	"\bstrategy\x18\x01 \x01(\x0e2!.casemate.coordinator.v1.StrategyR\bstrategy\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12+\n" +
@@ -471,7 +553,13 @@ const file_casemate_coordinator_v1_plan_proto_rawDesc = "" +
 	"\x03tag\x18\v \x01(\tR\x03tag\x12\x16\n" +
 	"\x06commit\x18\f \x01(\tR\x06commit\x12\x12\n" +
 	"\x04etag\x18\r \x01(\tR\x04etag\x12\x1a\n" +
-	"\bwarnings\x18\x0e \x03(\tR\bwarnings\"M\n" +
+	"\bwarnings\x18\x0e \x03(\tR\bwarnings\x12=\n" +
+	"\bmanifest\x18\x0f \x01(\v2!.casemate.coordinator.v1.ManifestR\bmanifest\x12\x1a\n" +
+	"\binsecure\x18\x10 \x03(\tR\binsecure\"W\n" +
+	"\bManifest\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x1b\n" +
+	"\tsigned_by\x18\x03 \x01(\tR\bsignedBy\"M\n" +
 	"\x04Room\x12\x12\n" +
 	"\x04gpus\x18\x01 \x01(\rR\x04gpus\x12\x12\n" +
 	"\x04cpus\x18\x02 \x01(\rR\x04cpus\x12\x1d\n" +
@@ -507,27 +595,29 @@ func file_casemate_coordinator_v1_plan_proto_rawDescGZIP() []byte {
 }
 
 var file_casemate_coordinator_v1_plan_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_casemate_coordinator_v1_plan_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_casemate_coordinator_v1_plan_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_casemate_coordinator_v1_plan_proto_goTypes = []any{
 	(Strategy)(0),               // 0: casemate.coordinator.v1.Strategy
 	(*Plan)(nil),                // 1: casemate.coordinator.v1.Plan
-	(*Room)(nil),                // 2: casemate.coordinator.v1.Room
-	(*HostRoom)(nil),            // 3: casemate.coordinator.v1.HostRoom
-	(*Change)(nil),              // 4: casemate.coordinator.v1.Change
-	(*durationpb.Duration)(nil), // 5: google.protobuf.Duration
+	(*Manifest)(nil),            // 2: casemate.coordinator.v1.Manifest
+	(*Room)(nil),                // 3: casemate.coordinator.v1.Room
+	(*HostRoom)(nil),            // 4: casemate.coordinator.v1.HostRoom
+	(*Change)(nil),              // 5: casemate.coordinator.v1.Change
+	(*durationpb.Duration)(nil), // 6: google.protobuf.Duration
 }
 var file_casemate_coordinator_v1_plan_proto_depIdxs = []int32{
 	0, // 0: casemate.coordinator.v1.Plan.strategy:type_name -> casemate.coordinator.v1.Strategy
-	5, // 1: casemate.coordinator.v1.Plan.last_boots:type_name -> google.protobuf.Duration
-	3, // 2: casemate.coordinator.v1.Plan.hosts:type_name -> casemate.coordinator.v1.HostRoom
-	4, // 3: casemate.coordinator.v1.Plan.changes:type_name -> casemate.coordinator.v1.Change
-	2, // 4: casemate.coordinator.v1.Plan.reserves:type_name -> casemate.coordinator.v1.Room
-	2, // 5: casemate.coordinator.v1.HostRoom.free:type_name -> casemate.coordinator.v1.Room
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	6, // 1: casemate.coordinator.v1.Plan.last_boots:type_name -> google.protobuf.Duration
+	4, // 2: casemate.coordinator.v1.Plan.hosts:type_name -> casemate.coordinator.v1.HostRoom
+	5, // 3: casemate.coordinator.v1.Plan.changes:type_name -> casemate.coordinator.v1.Change
+	3, // 4: casemate.coordinator.v1.Plan.reserves:type_name -> casemate.coordinator.v1.Room
+	2, // 5: casemate.coordinator.v1.Plan.manifest:type_name -> casemate.coordinator.v1.Manifest
+	3, // 6: casemate.coordinator.v1.HostRoom.free:type_name -> casemate.coordinator.v1.Room
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_casemate_coordinator_v1_plan_proto_init() }
@@ -541,7 +631,7 @@ func file_casemate_coordinator_v1_plan_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_casemate_coordinator_v1_plan_proto_rawDesc), len(file_casemate_coordinator_v1_plan_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -53,7 +53,9 @@ type Revision struct {
 	// SSH public keys of a debug revision.
 	SshKeys []string `protobuf:"bytes,13,rep,name=ssh_keys,json=sshKeys,proto3" json:"ssh_keys,omitempty"`
 	// When it was made.
-	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// The manifest by which the release was deployed; none for an unsigned release.
+	Manifest      *Manifest `protobuf:"bytes,15,opt,name=manifest,proto3" json:"manifest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -182,6 +184,13 @@ func (x *Revision) GetSshKeys() []string {
 func (x *Revision) GetCreateTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *Revision) GetManifest() *Manifest {
+	if x != nil {
+		return x.Manifest
 	}
 	return nil
 }
@@ -437,7 +446,7 @@ var File_casemate_coordinator_v1_revision_proto protoreflect.FileDescriptor
 
 const file_casemate_coordinator_v1_revision_proto_rawDesc = "" +
 	"\n" +
-	"&casemate/coordinator/v1/revision.proto\x12\x17casemate.coordinator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x98\x05\n" +
+	"&casemate/coordinator/v1/revision.proto\x12\x17casemate.coordinator.v1\x1a\x1bbuf/validate/validate.proto\x1a\"casemate/coordinator/v1/plan.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd7\x05\n" +
 	"\bRevision\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x03R\x06number\x12\x1e\n" +
 	"\n" +
@@ -458,7 +467,8 @@ const file_casemate_coordinator_v1_revision_proto_rawDesc = "" +
 	"\x05debug\x18\f \x01(\bR\x05debug\x12\x19\n" +
 	"\bssh_keys\x18\r \x03(\tR\asshKeys\x12;\n" +
 	"\vcreate_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\x1a<\n" +
+	"createTime\x12=\n" +
+	"\bmanifest\x18\x0f \x01(\v2!.casemate.coordinator.v1.ManifestR\bmanifest\x1a<\n" +
 	"\x0eVariablesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aA\n" +
@@ -508,22 +518,24 @@ var file_casemate_coordinator_v1_revision_proto_goTypes = []any{
 	nil,                           // 5: casemate.coordinator.v1.Revision.VariablesEntry
 	nil,                           // 6: casemate.coordinator.v1.Revision.SecretVersionsEntry
 	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
+	(*Manifest)(nil),              // 8: casemate.coordinator.v1.Manifest
 }
 var file_casemate_coordinator_v1_revision_proto_depIdxs = []int32{
 	5, // 0: casemate.coordinator.v1.Revision.variables:type_name -> casemate.coordinator.v1.Revision.VariablesEntry
 	6, // 1: casemate.coordinator.v1.Revision.secret_versions:type_name -> casemate.coordinator.v1.Revision.SecretVersionsEntry
 	7, // 2: casemate.coordinator.v1.Revision.create_time:type_name -> google.protobuf.Timestamp
-	0, // 3: casemate.coordinator.v1.ListRevisionsResponse.revisions:type_name -> casemate.coordinator.v1.Revision
-	0, // 4: casemate.coordinator.v1.GetRevisionResponse.revision:type_name -> casemate.coordinator.v1.Revision
-	1, // 5: casemate.coordinator.v1.RevisionService.ListRevisions:input_type -> casemate.coordinator.v1.ListRevisionsRequest
-	3, // 6: casemate.coordinator.v1.RevisionService.GetRevision:input_type -> casemate.coordinator.v1.GetRevisionRequest
-	2, // 7: casemate.coordinator.v1.RevisionService.ListRevisions:output_type -> casemate.coordinator.v1.ListRevisionsResponse
-	4, // 8: casemate.coordinator.v1.RevisionService.GetRevision:output_type -> casemate.coordinator.v1.GetRevisionResponse
-	7, // [7:9] is the sub-list for method output_type
-	5, // [5:7] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	8, // 3: casemate.coordinator.v1.Revision.manifest:type_name -> casemate.coordinator.v1.Manifest
+	0, // 4: casemate.coordinator.v1.ListRevisionsResponse.revisions:type_name -> casemate.coordinator.v1.Revision
+	0, // 5: casemate.coordinator.v1.GetRevisionResponse.revision:type_name -> casemate.coordinator.v1.Revision
+	1, // 6: casemate.coordinator.v1.RevisionService.ListRevisions:input_type -> casemate.coordinator.v1.ListRevisionsRequest
+	3, // 7: casemate.coordinator.v1.RevisionService.GetRevision:input_type -> casemate.coordinator.v1.GetRevisionRequest
+	2, // 8: casemate.coordinator.v1.RevisionService.ListRevisions:output_type -> casemate.coordinator.v1.ListRevisionsResponse
+	4, // 9: casemate.coordinator.v1.RevisionService.GetRevision:output_type -> casemate.coordinator.v1.GetRevisionResponse
+	8, // [8:10] is the sub-list for method output_type
+	6, // [6:8] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_casemate_coordinator_v1_revision_proto_init() }
@@ -531,6 +543,7 @@ func file_casemate_coordinator_v1_revision_proto_init() {
 	if File_casemate_coordinator_v1_revision_proto != nil {
 		return
 	}
+	file_casemate_coordinator_v1_plan_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
