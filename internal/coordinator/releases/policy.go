@@ -13,7 +13,7 @@ import (
 	"github.com/casemate-dev/casemate/pkg/release/sigstore"
 )
 
-// NoSigner: nobody is trusted to sign releases of this org and repository.
+// NoSigner says that nobody is trusted to sign releases of this org and repository.
 const NoSigner manifest.Reason = "MANIFEST_NO_SIGNER"
 
 // Unsigned is the insecure mode of releases without a signed manifest.
