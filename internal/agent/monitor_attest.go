@@ -84,5 +84,5 @@ func (m *monitor) onAgain(v *attest.Verdict, err error) {
 // were started together are not asked together for ever.
 func (m *monitor) reattestIn() time.Duration {
 	d := m.a.cfg.Times.Reattest
-	return d - d/10 + time.Duration(rand.Int64N(int64(d/5)+1))
+	return d - d/10 + time.Duration(rand.Int64N(int64(d/5)+1)) //nolint:gosec // it spreads work, and keeps no secret
 }

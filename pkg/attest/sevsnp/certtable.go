@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // maxCertTable bounds the certificate table of an extended report in bytes.
@@ -86,19 +87,20 @@ func (t *CertTable) Marshal() []byte {
 		kind string
 		der  []byte
 	}{{"vcek", t.VCEK}, {"vlek", t.VLEK}, {"ask", t.ASK}, {"ark", t.ARK}}
-	out := make([]byte, entry*(len(parts)+1))
+	head := make([]byte, entry*(len(parts)+1))
+	var certificates []byte
 	at := 0
 	for _, p := range parts {
 		if len(p.der) == 0 {
 			continue
 		}
 		id := certTableTexts[p.kind]
-		copy(out[at:], id[:])
-		binary.LittleEndian.PutUint32(out[at+16:], uint32(len(out)))
-		binary.LittleEndian.PutUint32(out[at+20:], uint32(len(p.der)))
-		out, at = append(out, p.der...), at+entry
+		copy(head[at:], id[:])
+		binary.LittleEndian.PutUint32(head[at+16:], uint32(len(head)+len(certificates)))
+		binary.LittleEndian.PutUint32(head[at+20:], uint32(len(p.der)))
+		certificates, at = append(certificates, p.der...), at+entry
 	}
-	return out
+	return slices.Concat(head, certificates)
 }
 
 // Evidence puts a report and the table's certificates together, for the kind of key

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/casemate-dev/casemate/pkg/attest/nvidia"
 )
@@ -47,8 +48,8 @@ func ParseDevice(b []byte) (*Device, error) {
 		return nil, errors.New("read test device: it has no ECDSA key, no chain or no firmware")
 	}
 	d := &Device{Spec: DeviceSpec{Arch: s.Arch, PDI: s.PDI, FWID: s.FWID}}
-	for i := len(s.Chain) - 1; i >= 0; i-- {
-		cert, err := x509.ParseCertificate(s.Chain[i])
+	for _, der := range slices.Backward(s.Chain) {
+		cert, err := x509.ParseCertificate(der)
 		if err != nil {
 			return nil, fmt.Errorf("read test device: %w", err)
 		}
