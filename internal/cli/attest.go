@@ -10,10 +10,10 @@ import (
 )
 
 func newAttest(a *app) *cobra.Command {
-	c := group("attest", "Verify evidence, and compute what it should say; needs no coordinator", nil,
-		newAttestVerify(a), newAttestMeasure(a), newAttestPrefetch(a))
-	c.Long = `Verify evidence, and compute what it should say. Files in, an answer out: no
-coordinator is asked, and nothing is fetched but by prefetch.
+	c := group("attest", "Verify evidence, and compute what it should say", nil,
+		newAttestVerify(a), newAttestContainer(a), newAttestMeasure(a), newAttestPrefetch(a))
+	c.Long = `Verify evidence, and compute what it should say. Files in, an answer out: nothing
+is fetched but by prefetch, and only container asks the coordinator.
 
 Exit codes: 0 accepted or done; 1 refused, with the failed checks; 2 arguments or
 files that can't be used, with the reason on stderr and nothing on stdout.`

@@ -237,3 +237,15 @@ func cancelledUpdate() []*cv1.Update {
 		at(u, cancelled, sReserve, sPrepare, sBoot, sAttest, sHealth, sHold, sStopNew, sRelease, sDone),
 	}
 }
+
+// judgedVerdict is the verdict on an enclave that was asked for its evidence.
+func judgedVerdict(accepted bool) *agentv1.Verdict {
+	floor := &agentv1.VerdictCheck{Name: "tcb_floor", Ok: accepted, Detail: "the TCB is 4.0.24.219"}
+	if !accepted {
+		floor.Detail += ", expected at least 4.0.25.0\x1b[2J"
+	}
+	return &agentv1.Verdict{
+		Accepted: accepted, Format: "sev-snp", NotPinned: []string{"id_key_digest"}, Time: timestamppb.New(time.Unix(1_700_000_000, 0)),
+		Checks: []*agentv1.VerdictCheck{{Name: "signature_chain", Ok: true, Detail: "signed by a VCEK of AMD's"}, floor},
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
 	cv1 "github.com/casemate-dev/casemate/gen/casemate/coordinator/v1"
 	"github.com/casemate-dev/casemate/internal/rpc"
 )
@@ -49,6 +50,8 @@ type fleet struct {
 	quiet chan struct{}
 
 	logs [][]byte
+	// judged is the verdict on whatever is asked for.
+	judged *agentv1.Verdict
 	// backup is what a download sends.
 	backup []*cv1.DownloadBackupResponse
 	calls  []proto.Message

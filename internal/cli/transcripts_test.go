@@ -109,6 +109,12 @@ var scenes = []scene{
 	{name: "host-remove", args: []string{"host", "remove", "gpu-2", "--yes"}},
 	{name: "host-remove-used", args: []string{"host", "remove", "gpu-1", "--yes"}, code: 1},
 	{name: "host-forget-lost", args: []string{"host", "forget", "gpu-1", "--force"}, set: func(w *world) { w.answers("y\n") }},
+	{name: "attest-container", args: []string{"attest", "container", "web"}, set: func(w *world) { w.fleet.judged = judgedVerdict(true) }},
+	{name: "attest-container-json", args: []string{"attest", "container", "web", "-o", "json"}, set: func(w *world) { w.fleet.judged = judgedVerdict(true) }},
+	{name: "attest-container-refused", args: []string{"attest", "container", "web"}, code: 1, set: func(w *world) { w.fleet.judged = judgedVerdict(false) }},
+	{name: "attest-container-stopped", args: []string{"attest", "container", "web"}, code: 1, set: func(w *world) {
+		w.fleet.refuse["AttestContainerRequest"] = rpc.Precondition("NOTHING_SERVES", "container", "no enclave of this container serves: there is nothing to judge")
+	}},
 	{name: "route-list", args: []string{"route", "list"}},
 	{name: "backup", args: []string{"backup", "store-2026-03-04.db"}},
 	{name: "backup-taken", args: []string{"backup", "store-2026-03-04.db"}, code: 1, set: func(w *world) { w.written["store-2026-03-04.db"] = "precious" }},

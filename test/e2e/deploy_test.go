@@ -106,6 +106,7 @@ func TestDeployFromTheCommandLine(t *testing.T) {
 	says(t, f.ok(t, "container", "events", "typed"), "UPDATE_STARTED", "SWITCHED", "UPDATE_SUCCEEDED")
 	says(t, f.ok(t, "container", "revisions", "typed"), "v1")
 	says(t, f.ok(t, "route", "list"), domain("typed"))
+	says(t, f.ok(t, "attest", "container", "typed"), "evidence is accepted", "key_binding", "release_manifest", "simulated")
 	if out := f.ok(t, "container", "logs", "typed"); out == "" {
 		t.Error("the console log is empty")
 	}

@@ -96,6 +96,10 @@ func releaseErrors(err error) error {
 // stateErrors are of the store, the fleet and the process.
 func stateErrors(err error) error {
 	switch {
+	case errors.Is(err, runner.ErrNothingServes):
+		return rpc.Precondition("NOTHING_SERVES", "container", err.Error())
+	case errors.Is(err, runner.ErrNoEvidence):
+		return rpc.Error(codes.Unavailable, "NO_EVIDENCE", err.Error())
 	case errors.Is(err, store.ErrNotFound), errors.Is(err, fleet.ErrUnknownHost):
 		return rpc.Error(codes.NotFound, "NOT_FOUND", err.Error())
 	case errors.Is(err, store.ErrCompacted), errors.Is(err, store.ErrFutureRevision):

@@ -74,6 +74,18 @@ func (accepts) Attest(context.Context, model.ContainerKey, model.EnclaveRef, mod
 	return &model.Verdict{Accepted: true, Insecure: []string{"simulated"}}, nil, nil
 }
 
+// Judge refuses the containers whose name says so, and can't ask those on whose
+// way is a wall.
+func (accepts) Judge(_ context.Context, k model.ContainerKey, _ model.EnclaveRef, _ model.Revision, _ *agentv1.EnclaveSpec) (*model.Verdict, *engine.Failure, error) {
+	switch k.Name {
+	case "walled":
+		return nil, nil, errors.New("no route to host")
+	case "refused":
+		return &model.Verdict{Format: "sev-snp", Checks: []model.Check{{Name: "nonce", Detail: "differs"}}}, &engine.Failure{Reason: "ATTESTATION_REFUSED"}, nil
+	}
+	return &model.Verdict{Accepted: true, Format: "sev-snp", Checks: []model.Check{{Name: "nonce", OK: true}}}, nil, nil
+}
+
 type noDNS struct{}
 
 func (noDNS) Withdraw(context.Context, string) error { return nil }
@@ -120,7 +132,7 @@ func startWith(t *testing.T, s store.Store, from tags, judge planner.Manifests) 
 	p := planner.New(rec, from, judge, f, time.Now)
 	run, err := runner.New(runner.Config{
 		Log: slog.New(slog.DiscardHandler), Records: rec, Engine: engine.Engine{Limits: engine.DefaultLimits()}, Agents: f, Gateways: gw,
-		Attestor: accepts{}, DNS: noDNS{}, Replanner: p, Permanent: fleet.Permanent, SecretsKey: v.PublicKey(), Now: time.Now,
+		Attestor: accepts{}, Judge: accepts{}, DNS: noDNS{}, Replanner: p, Permanent: fleet.Permanent, SecretsKey: v.PublicKey(), Now: time.Now,
 	})
 	if err != nil {
 		t.Fatal(err)

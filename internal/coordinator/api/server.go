@@ -84,6 +84,7 @@ func Slow() map[string]time.Duration {
 		cv1.ContainerService_StartContainer_FullMethodName:  git,
 		cv1.HostService_DrainHost_FullMethodName:            git,
 		cv1.UpdateService_PlanUpdate_FullMethodName:         git,
+		cv1.ContainerService_AttestContainer_FullMethodName: attestLimit,
 		// StartUpdate may wait for an update that it supersedes to end.
 		cv1.UpdateService_StartUpdate_FullMethodName: 5 * time.Minute,
 	}

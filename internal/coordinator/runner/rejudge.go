@@ -13,6 +13,9 @@ import (
 // for.
 var ErrNothingServes = errors.New("no enclave of this container serves: there is nothing to judge")
 
+// ErrNoEvidence says that an enclave could not be asked for evidence.
+var ErrNoEvidence = errors.New("the enclave could not be asked for evidence: see its log and its host's conditions")
+
 // Rejudge asks the enclave that serves for evidence over a nonce of the
 // coordinator's, and returns it with its verdict. A refusal takes effect on the
 // container as the policy says. An error means that it could not be asked, which
@@ -38,7 +41,7 @@ func (r *Runner) Rejudge(ctx context.Context, k model.ContainerKey) (model.Encla
 	}
 	verdict, failure, err := r.cfg.Judge.Judge(ctx, k, ref, revision, spec)
 	if err != nil {
-		return ref, nil, fmt.Errorf("ask %s for evidence: %w", ref.ID, err)
+		return ref, nil, fmt.Errorf("%s: %w: %w", ref.ID, ErrNoEvidence, err)
 	}
 	r.post(k, engine.Rejudged{Enclave: ref.ID, Failure: failure, Close: r.cfg.CloseRefused})
 	return ref, verdict, nil

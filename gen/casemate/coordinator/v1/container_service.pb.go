@@ -8,6 +8,7 @@ package coordinatorv1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	v1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
@@ -1307,11 +1308,130 @@ func (x *StreamLogsResponse) GetEnclave() string {
 	return ""
 }
 
+// AttestContainerRequest names the container whose evidence is wanted.
+type AttestContainerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The org.
+	Org string `protobuf:"bytes,1,opt,name=org,proto3" json:"org,omitempty"`
+	// The container's name or uid.
+	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AttestContainerRequest) Reset() {
+	*x = AttestContainerRequest{}
+	mi := &file_casemate_coordinator_v1_container_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AttestContainerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AttestContainerRequest) ProtoMessage() {}
+
+func (x *AttestContainerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_casemate_coordinator_v1_container_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AttestContainerRequest.ProtoReflect.Descriptor instead.
+func (*AttestContainerRequest) Descriptor() ([]byte, []int) {
+	return file_casemate_coordinator_v1_container_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *AttestContainerRequest) GetOrg() string {
+	if x != nil {
+		return x.Org
+	}
+	return ""
+}
+
+func (x *AttestContainerRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// AttestContainerResponse holds what came of it.
+type AttestContainerResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The enclave that was asked.
+	Enclave string `protobuf:"bytes,1,opt,name=enclave,proto3" json:"enclave,omitempty"`
+	// The host it runs on.
+	Host string `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
+	// The verdict, accepted or not.
+	Verdict       *v1.Verdict `protobuf:"bytes,3,opt,name=verdict,proto3" json:"verdict,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AttestContainerResponse) Reset() {
+	*x = AttestContainerResponse{}
+	mi := &file_casemate_coordinator_v1_container_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AttestContainerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AttestContainerResponse) ProtoMessage() {}
+
+func (x *AttestContainerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_casemate_coordinator_v1_container_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AttestContainerResponse.ProtoReflect.Descriptor instead.
+func (*AttestContainerResponse) Descriptor() ([]byte, []int) {
+	return file_casemate_coordinator_v1_container_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *AttestContainerResponse) GetEnclave() string {
+	if x != nil {
+		return x.Enclave
+	}
+	return ""
+}
+
+func (x *AttestContainerResponse) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *AttestContainerResponse) GetVerdict() *v1.Verdict {
+	if x != nil {
+		return x.Verdict
+	}
+	return nil
+}
+
 var File_casemate_coordinator_v1_container_service_proto protoreflect.FileDescriptor
 
 const file_casemate_coordinator_v1_container_service_proto_rawDesc = "" +
 	"\n" +
-	"/casemate/coordinator/v1/container_service.proto\x12\x17casemate.coordinator.v1\x1a\x1bbuf/validate/validate.proto\x1a'casemate/coordinator/v1/container.proto\x1a\"casemate/coordinator/v1/plan.proto\x1a$casemate/coordinator/v1/update.proto\x1a#casemate/coordinator/v1/watch.proto\x1a google/protobuf/field_mask.proto\"\xc8\x02\n" +
+	"/casemate/coordinator/v1/container_service.proto\x12\x17casemate.coordinator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fcasemate/agent/v1/verdict.proto\x1a'casemate/coordinator/v1/container.proto\x1a\"casemate/coordinator/v1/plan.proto\x1a$casemate/coordinator/v1/update.proto\x1a#casemate/coordinator/v1/watch.proto\x1a google/protobuf/field_mask.proto\"\xc8\x02\n" +
 	"\x16CreateContainerRequest\x129\n" +
 	"\x03org\x18\x01 \x01(\tB'\xbaH$r\"\x10\x01\x18(2\x1c^[a-z]([a-z0-9-]*[a-z0-9])?$R\x03org\x12;\n" +
 	"\x04name\x18\x02 \x01(\tB'\xbaH$r\"\x10\x01\x18(2\x1c^[a-z]([a-z0-9-]*[a-z0-9])?$R\x04name\x12B\n" +
@@ -1403,7 +1523,14 @@ const file_casemate_coordinator_v1_container_service_proto_rawDesc = "" +
 	"tail_lines\x18\x05 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xa0\x8d\x06(\x00R\ttailLines\"D\n" +
 	"\x12StreamLogsResponse\x12\x14\n" +
 	"\x05chunk\x18\x01 \x01(\fR\x05chunk\x12\x18\n" +
-	"\aenclave\x18\x02 \x01(\tR\aenclave2\x92\b\n" +
+	"\aenclave\x18\x02 \x01(\tR\aenclave\"T\n" +
+	"\x16AttestContainerRequest\x12\x1b\n" +
+	"\x03org\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18(R\x03org\x12\x1d\n" +
+	"\x04name\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04name\"}\n" +
+	"\x17AttestContainerResponse\x12\x18\n" +
+	"\aenclave\x18\x01 \x01(\tR\aenclave\x12\x12\n" +
+	"\x04host\x18\x02 \x01(\tR\x04host\x124\n" +
+	"\averdict\x18\x03 \x01(\v2\x1a.casemate.agent.v1.VerdictR\averdict2\x88\t\n" +
 	"\x10ContainerService\x12t\n" +
 	"\x0fCreateContainer\x12/.casemate.coordinator.v1.CreateContainerRequest\x1a0.casemate.coordinator.v1.CreateContainerResponse\x12n\n" +
 	"\rCopyContainer\x12-.casemate.coordinator.v1.CopyContainerRequest\x1a..casemate.coordinator.v1.CopyContainerResponse\x12k\n" +
@@ -1414,7 +1541,8 @@ const file_casemate_coordinator_v1_container_service_proto_rawDesc = "" +
 	"\x0eStartContainer\x12..casemate.coordinator.v1.StartContainerRequest\x1a/.casemate.coordinator.v1.StartContainerResponse\x12t\n" +
 	"\x0fDeleteContainer\x12/.casemate.coordinator.v1.DeleteContainerRequest\x1a0.casemate.coordinator.v1.DeleteContainerResponse\x12g\n" +
 	"\n" +
-	"StreamLogs\x12*.casemate.coordinator.v1.StreamLogsRequest\x1a+.casemate.coordinator.v1.StreamLogsResponse0\x01B\xfe\x01\n" +
+	"StreamLogs\x12*.casemate.coordinator.v1.StreamLogsRequest\x1a+.casemate.coordinator.v1.StreamLogsResponse0\x01\x12t\n" +
+	"\x0fAttestContainer\x12/.casemate.coordinator.v1.AttestContainerRequest\x1a0.casemate.coordinator.v1.AttestContainerResponseB\xfe\x01\n" +
 	"\x1bcom.casemate.coordinator.v1B\x15ContainerServiceProtoP\x01ZJgithub.com/casemate-dev/casemate/gen/casemate/coordinator/v1;coordinatorv1\xa2\x02\x03CCX\xaa\x02\x17Casemate.Coordinator.V1\xca\x02\x17Casemate\\Coordinator\\V1\xe2\x02#Casemate\\Coordinator\\V1\\GPBMetadata\xea\x02\x19Casemate::Coordinator::V1b\x06proto3"
 
 var (
@@ -1429,7 +1557,7 @@ func file_casemate_coordinator_v1_container_service_proto_rawDescGZIP() []byte {
 	return file_casemate_coordinator_v1_container_service_proto_rawDescData
 }
 
-var file_casemate_coordinator_v1_container_service_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_casemate_coordinator_v1_container_service_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_casemate_coordinator_v1_container_service_proto_goTypes = []any{
 	(*CreateContainerRequest)(nil),  // 0: casemate.coordinator.v1.CreateContainerRequest
 	(*CreateContainerResponse)(nil), // 1: casemate.coordinator.v1.CreateContainerResponse
@@ -1449,59 +1577,65 @@ var file_casemate_coordinator_v1_container_service_proto_goTypes = []any{
 	(*DeleteContainerResponse)(nil), // 15: casemate.coordinator.v1.DeleteContainerResponse
 	(*StreamLogsRequest)(nil),       // 16: casemate.coordinator.v1.StreamLogsRequest
 	(*StreamLogsResponse)(nil),      // 17: casemate.coordinator.v1.StreamLogsResponse
-	(*ContainerSpec)(nil),           // 18: casemate.coordinator.v1.ContainerSpec
-	(*Container)(nil),               // 19: casemate.coordinator.v1.Container
-	(*Update)(nil),                  // 20: casemate.coordinator.v1.Update
-	(*Plan)(nil),                    // 21: casemate.coordinator.v1.Plan
-	(*fieldmaskpb.FieldMask)(nil),   // 22: google.protobuf.FieldMask
-	(*Deleted)(nil),                 // 23: casemate.coordinator.v1.Deleted
-	(*Synced)(nil),                  // 24: casemate.coordinator.v1.Synced
-	(*Bookmark)(nil),                // 25: casemate.coordinator.v1.Bookmark
+	(*AttestContainerRequest)(nil),  // 18: casemate.coordinator.v1.AttestContainerRequest
+	(*AttestContainerResponse)(nil), // 19: casemate.coordinator.v1.AttestContainerResponse
+	(*ContainerSpec)(nil),           // 20: casemate.coordinator.v1.ContainerSpec
+	(*Container)(nil),               // 21: casemate.coordinator.v1.Container
+	(*Update)(nil),                  // 22: casemate.coordinator.v1.Update
+	(*Plan)(nil),                    // 23: casemate.coordinator.v1.Plan
+	(*fieldmaskpb.FieldMask)(nil),   // 24: google.protobuf.FieldMask
+	(*Deleted)(nil),                 // 25: casemate.coordinator.v1.Deleted
+	(*Synced)(nil),                  // 26: casemate.coordinator.v1.Synced
+	(*Bookmark)(nil),                // 27: casemate.coordinator.v1.Bookmark
+	(*v1.Verdict)(nil),              // 28: casemate.agent.v1.Verdict
 }
 var file_casemate_coordinator_v1_container_service_proto_depIdxs = []int32{
-	18, // 0: casemate.coordinator.v1.CreateContainerRequest.spec:type_name -> casemate.coordinator.v1.ContainerSpec
-	19, // 1: casemate.coordinator.v1.CreateContainerResponse.container:type_name -> casemate.coordinator.v1.Container
-	20, // 2: casemate.coordinator.v1.CreateContainerResponse.update:type_name -> casemate.coordinator.v1.Update
-	21, // 3: casemate.coordinator.v1.CreateContainerResponse.plan:type_name -> casemate.coordinator.v1.Plan
-	18, // 4: casemate.coordinator.v1.CopyContainerRequest.spec:type_name -> casemate.coordinator.v1.ContainerSpec
-	22, // 5: casemate.coordinator.v1.CopyContainerRequest.update_mask:type_name -> google.protobuf.FieldMask
-	19, // 6: casemate.coordinator.v1.CopyContainerResponse.container:type_name -> casemate.coordinator.v1.Container
-	20, // 7: casemate.coordinator.v1.CopyContainerResponse.update:type_name -> casemate.coordinator.v1.Update
-	21, // 8: casemate.coordinator.v1.CopyContainerResponse.plan:type_name -> casemate.coordinator.v1.Plan
-	19, // 9: casemate.coordinator.v1.GetContainerResponse.container:type_name -> casemate.coordinator.v1.Container
-	19, // 10: casemate.coordinator.v1.ListContainersResponse.containers:type_name -> casemate.coordinator.v1.Container
-	19, // 11: casemate.coordinator.v1.WatchContainersResponse.changed:type_name -> casemate.coordinator.v1.Container
-	23, // 12: casemate.coordinator.v1.WatchContainersResponse.deleted:type_name -> casemate.coordinator.v1.Deleted
-	24, // 13: casemate.coordinator.v1.WatchContainersResponse.synced:type_name -> casemate.coordinator.v1.Synced
-	25, // 14: casemate.coordinator.v1.WatchContainersResponse.bookmark:type_name -> casemate.coordinator.v1.Bookmark
-	19, // 15: casemate.coordinator.v1.StopContainerResponse.container:type_name -> casemate.coordinator.v1.Container
-	19, // 16: casemate.coordinator.v1.StartContainerResponse.container:type_name -> casemate.coordinator.v1.Container
-	20, // 17: casemate.coordinator.v1.StartContainerResponse.update:type_name -> casemate.coordinator.v1.Update
-	21, // 18: casemate.coordinator.v1.StartContainerResponse.plan:type_name -> casemate.coordinator.v1.Plan
-	19, // 19: casemate.coordinator.v1.DeleteContainerResponse.container:type_name -> casemate.coordinator.v1.Container
-	0,  // 20: casemate.coordinator.v1.ContainerService.CreateContainer:input_type -> casemate.coordinator.v1.CreateContainerRequest
-	2,  // 21: casemate.coordinator.v1.ContainerService.CopyContainer:input_type -> casemate.coordinator.v1.CopyContainerRequest
-	4,  // 22: casemate.coordinator.v1.ContainerService.GetContainer:input_type -> casemate.coordinator.v1.GetContainerRequest
-	6,  // 23: casemate.coordinator.v1.ContainerService.ListContainers:input_type -> casemate.coordinator.v1.ListContainersRequest
-	8,  // 24: casemate.coordinator.v1.ContainerService.WatchContainers:input_type -> casemate.coordinator.v1.WatchContainersRequest
-	10, // 25: casemate.coordinator.v1.ContainerService.StopContainer:input_type -> casemate.coordinator.v1.StopContainerRequest
-	12, // 26: casemate.coordinator.v1.ContainerService.StartContainer:input_type -> casemate.coordinator.v1.StartContainerRequest
-	14, // 27: casemate.coordinator.v1.ContainerService.DeleteContainer:input_type -> casemate.coordinator.v1.DeleteContainerRequest
-	16, // 28: casemate.coordinator.v1.ContainerService.StreamLogs:input_type -> casemate.coordinator.v1.StreamLogsRequest
-	1,  // 29: casemate.coordinator.v1.ContainerService.CreateContainer:output_type -> casemate.coordinator.v1.CreateContainerResponse
-	3,  // 30: casemate.coordinator.v1.ContainerService.CopyContainer:output_type -> casemate.coordinator.v1.CopyContainerResponse
-	5,  // 31: casemate.coordinator.v1.ContainerService.GetContainer:output_type -> casemate.coordinator.v1.GetContainerResponse
-	7,  // 32: casemate.coordinator.v1.ContainerService.ListContainers:output_type -> casemate.coordinator.v1.ListContainersResponse
-	9,  // 33: casemate.coordinator.v1.ContainerService.WatchContainers:output_type -> casemate.coordinator.v1.WatchContainersResponse
-	11, // 34: casemate.coordinator.v1.ContainerService.StopContainer:output_type -> casemate.coordinator.v1.StopContainerResponse
-	13, // 35: casemate.coordinator.v1.ContainerService.StartContainer:output_type -> casemate.coordinator.v1.StartContainerResponse
-	15, // 36: casemate.coordinator.v1.ContainerService.DeleteContainer:output_type -> casemate.coordinator.v1.DeleteContainerResponse
-	17, // 37: casemate.coordinator.v1.ContainerService.StreamLogs:output_type -> casemate.coordinator.v1.StreamLogsResponse
-	29, // [29:38] is the sub-list for method output_type
-	20, // [20:29] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	20, // 0: casemate.coordinator.v1.CreateContainerRequest.spec:type_name -> casemate.coordinator.v1.ContainerSpec
+	21, // 1: casemate.coordinator.v1.CreateContainerResponse.container:type_name -> casemate.coordinator.v1.Container
+	22, // 2: casemate.coordinator.v1.CreateContainerResponse.update:type_name -> casemate.coordinator.v1.Update
+	23, // 3: casemate.coordinator.v1.CreateContainerResponse.plan:type_name -> casemate.coordinator.v1.Plan
+	20, // 4: casemate.coordinator.v1.CopyContainerRequest.spec:type_name -> casemate.coordinator.v1.ContainerSpec
+	24, // 5: casemate.coordinator.v1.CopyContainerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	21, // 6: casemate.coordinator.v1.CopyContainerResponse.container:type_name -> casemate.coordinator.v1.Container
+	22, // 7: casemate.coordinator.v1.CopyContainerResponse.update:type_name -> casemate.coordinator.v1.Update
+	23, // 8: casemate.coordinator.v1.CopyContainerResponse.plan:type_name -> casemate.coordinator.v1.Plan
+	21, // 9: casemate.coordinator.v1.GetContainerResponse.container:type_name -> casemate.coordinator.v1.Container
+	21, // 10: casemate.coordinator.v1.ListContainersResponse.containers:type_name -> casemate.coordinator.v1.Container
+	21, // 11: casemate.coordinator.v1.WatchContainersResponse.changed:type_name -> casemate.coordinator.v1.Container
+	25, // 12: casemate.coordinator.v1.WatchContainersResponse.deleted:type_name -> casemate.coordinator.v1.Deleted
+	26, // 13: casemate.coordinator.v1.WatchContainersResponse.synced:type_name -> casemate.coordinator.v1.Synced
+	27, // 14: casemate.coordinator.v1.WatchContainersResponse.bookmark:type_name -> casemate.coordinator.v1.Bookmark
+	21, // 15: casemate.coordinator.v1.StopContainerResponse.container:type_name -> casemate.coordinator.v1.Container
+	21, // 16: casemate.coordinator.v1.StartContainerResponse.container:type_name -> casemate.coordinator.v1.Container
+	22, // 17: casemate.coordinator.v1.StartContainerResponse.update:type_name -> casemate.coordinator.v1.Update
+	23, // 18: casemate.coordinator.v1.StartContainerResponse.plan:type_name -> casemate.coordinator.v1.Plan
+	21, // 19: casemate.coordinator.v1.DeleteContainerResponse.container:type_name -> casemate.coordinator.v1.Container
+	28, // 20: casemate.coordinator.v1.AttestContainerResponse.verdict:type_name -> casemate.agent.v1.Verdict
+	0,  // 21: casemate.coordinator.v1.ContainerService.CreateContainer:input_type -> casemate.coordinator.v1.CreateContainerRequest
+	2,  // 22: casemate.coordinator.v1.ContainerService.CopyContainer:input_type -> casemate.coordinator.v1.CopyContainerRequest
+	4,  // 23: casemate.coordinator.v1.ContainerService.GetContainer:input_type -> casemate.coordinator.v1.GetContainerRequest
+	6,  // 24: casemate.coordinator.v1.ContainerService.ListContainers:input_type -> casemate.coordinator.v1.ListContainersRequest
+	8,  // 25: casemate.coordinator.v1.ContainerService.WatchContainers:input_type -> casemate.coordinator.v1.WatchContainersRequest
+	10, // 26: casemate.coordinator.v1.ContainerService.StopContainer:input_type -> casemate.coordinator.v1.StopContainerRequest
+	12, // 27: casemate.coordinator.v1.ContainerService.StartContainer:input_type -> casemate.coordinator.v1.StartContainerRequest
+	14, // 28: casemate.coordinator.v1.ContainerService.DeleteContainer:input_type -> casemate.coordinator.v1.DeleteContainerRequest
+	16, // 29: casemate.coordinator.v1.ContainerService.StreamLogs:input_type -> casemate.coordinator.v1.StreamLogsRequest
+	18, // 30: casemate.coordinator.v1.ContainerService.AttestContainer:input_type -> casemate.coordinator.v1.AttestContainerRequest
+	1,  // 31: casemate.coordinator.v1.ContainerService.CreateContainer:output_type -> casemate.coordinator.v1.CreateContainerResponse
+	3,  // 32: casemate.coordinator.v1.ContainerService.CopyContainer:output_type -> casemate.coordinator.v1.CopyContainerResponse
+	5,  // 33: casemate.coordinator.v1.ContainerService.GetContainer:output_type -> casemate.coordinator.v1.GetContainerResponse
+	7,  // 34: casemate.coordinator.v1.ContainerService.ListContainers:output_type -> casemate.coordinator.v1.ListContainersResponse
+	9,  // 35: casemate.coordinator.v1.ContainerService.WatchContainers:output_type -> casemate.coordinator.v1.WatchContainersResponse
+	11, // 36: casemate.coordinator.v1.ContainerService.StopContainer:output_type -> casemate.coordinator.v1.StopContainerResponse
+	13, // 37: casemate.coordinator.v1.ContainerService.StartContainer:output_type -> casemate.coordinator.v1.StartContainerResponse
+	15, // 38: casemate.coordinator.v1.ContainerService.DeleteContainer:output_type -> casemate.coordinator.v1.DeleteContainerResponse
+	17, // 39: casemate.coordinator.v1.ContainerService.StreamLogs:output_type -> casemate.coordinator.v1.StreamLogsResponse
+	19, // 40: casemate.coordinator.v1.ContainerService.AttestContainer:output_type -> casemate.coordinator.v1.AttestContainerResponse
+	31, // [31:41] is the sub-list for method output_type
+	21, // [21:31] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_casemate_coordinator_v1_container_service_proto_init() }
@@ -1525,7 +1659,7 @@ func file_casemate_coordinator_v1_container_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_casemate_coordinator_v1_container_service_proto_rawDesc), len(file_casemate_coordinator_v1_container_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -28,6 +28,7 @@ const (
 	ContainerService_StartContainer_FullMethodName  = "/casemate.coordinator.v1.ContainerService/StartContainer"
 	ContainerService_DeleteContainer_FullMethodName = "/casemate.coordinator.v1.ContainerService/DeleteContainer"
 	ContainerService_StreamLogs_FullMethodName      = "/casemate.coordinator.v1.ContainerService/StreamLogs"
+	ContainerService_AttestContainer_FullMethodName = "/casemate.coordinator.v1.ContainerService/AttestContainer"
 )
 
 // ContainerServiceClient is the client API for ContainerService service.
@@ -56,6 +57,10 @@ type ContainerServiceClient interface {
 	DeleteContainer(ctx context.Context, in *DeleteContainerRequest, opts ...grpc.CallOption) (*DeleteContainerResponse, error)
 	// StreamLogs sends the console log of the container's enclave.
 	StreamLogs(ctx context.Context, in *StreamLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamLogsResponse], error)
+	// AttestContainer asks the enclave that serves for evidence over a nonce of the
+	// coordinator's and judges it, now. A refusal has the effect that the
+	// coordinator's policy gives it.
+	AttestContainer(ctx context.Context, in *AttestContainerRequest, opts ...grpc.CallOption) (*AttestContainerResponse, error)
 }
 
 type containerServiceClient struct {
@@ -174,6 +179,16 @@ func (c *containerServiceClient) StreamLogs(ctx context.Context, in *StreamLogsR
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ContainerService_StreamLogsClient = grpc.ServerStreamingClient[StreamLogsResponse]
 
+func (c *containerServiceClient) AttestContainer(ctx context.Context, in *AttestContainerRequest, opts ...grpc.CallOption) (*AttestContainerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AttestContainerResponse)
+	err := c.cc.Invoke(ctx, ContainerService_AttestContainer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ContainerServiceServer is the server API for ContainerService service.
 // All implementations must embed UnimplementedContainerServiceServer
 // for forward compatibility.
@@ -200,6 +215,10 @@ type ContainerServiceServer interface {
 	DeleteContainer(context.Context, *DeleteContainerRequest) (*DeleteContainerResponse, error)
 	// StreamLogs sends the console log of the container's enclave.
 	StreamLogs(*StreamLogsRequest, grpc.ServerStreamingServer[StreamLogsResponse]) error
+	// AttestContainer asks the enclave that serves for evidence over a nonce of the
+	// coordinator's and judges it, now. A refusal has the effect that the
+	// coordinator's policy gives it.
+	AttestContainer(context.Context, *AttestContainerRequest) (*AttestContainerResponse, error)
 	mustEmbedUnimplementedContainerServiceServer()
 }
 
@@ -236,6 +255,9 @@ func (UnimplementedContainerServiceServer) DeleteContainer(context.Context, *Del
 }
 func (UnimplementedContainerServiceServer) StreamLogs(*StreamLogsRequest, grpc.ServerStreamingServer[StreamLogsResponse]) error {
 	return status.Error(codes.Unimplemented, "method StreamLogs not implemented")
+}
+func (UnimplementedContainerServiceServer) AttestContainer(context.Context, *AttestContainerRequest) (*AttestContainerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AttestContainer not implemented")
 }
 func (UnimplementedContainerServiceServer) mustEmbedUnimplementedContainerServiceServer() {}
 func (UnimplementedContainerServiceServer) testEmbeddedByValue()                          {}
@@ -406,6 +428,24 @@ func _ContainerService_StreamLogs_Handler(srv interface{}, stream grpc.ServerStr
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ContainerService_StreamLogsServer = grpc.ServerStreamingServer[StreamLogsResponse]
 
+func _ContainerService_AttestContainer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AttestContainerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ContainerServiceServer).AttestContainer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ContainerService_AttestContainer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ContainerServiceServer).AttestContainer(ctx, req.(*AttestContainerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ContainerService_ServiceDesc is the grpc.ServiceDesc for ContainerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -440,6 +480,10 @@ var ContainerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteContainer",
 			Handler:    _ContainerService_DeleteContainer_Handler,
+		},
+		{
+			MethodName: "AttestContainer",
+			Handler:    _ContainerService_AttestContainer_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
