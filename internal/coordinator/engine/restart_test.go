@@ -39,6 +39,35 @@ func TestAnEnclaveThatDiesIsStartedAgain(t *testing.T) {
 	}
 }
 
+func TestWhatDiesBetweenTheSwitchAndTheEndOfItsUpdateIsStartedAgain(t *testing.T) {
+	for step, effect := range map[model.Step]string{
+		model.StepSwitch: "AwaitAck", model.StepDrain: "AwaitDrain",
+	} {
+		t.Run(string(step), func(t *testing.T) {
+			w := deployed(t)
+			w.mute[effect] = true
+			w.begin(model.BlueGreen, "v2", 2, model.UpdateOptions{})
+			w.settle()
+			if got := w.state.Update.Step; got != step {
+				t.Fatalf("the update is in %s", got)
+			}
+			w.die()
+			w.mute[effect] = false
+			for w.state.Container.Update != "" {
+				w.pass()
+			}
+			if c := w.state.Container; c.Status != model.Deploying || c.Reason != "VM_EXITED" || c.Restart == nil || c.Restart.At.IsZero() {
+				t.Fatalf("container is %s (%s: %s) with %+v, want a start scheduled", c.Status, c.Reason, c.Text, c.Restart)
+			}
+			w.pass()
+			w.want(model.Succeeded, model.Running, w.state.Container.Active.ID)
+			if got := w.state.Container.Active; got.Revision != 2 {
+				t.Errorf("revision %d serves, want 2", got.Revision)
+			}
+		})
+	}
+}
+
 func TestRestartsBackOffAndEnd(t *testing.T) {
 	w := deployed(t)
 	limits := DefaultLimits()

@@ -151,9 +151,14 @@ func (t *transition) finish() {
 	u, c := t.s.Update, t.s.Container
 	c.Update = ""
 	switch {
-	case u.Switched || c.Active != nil:
+	case c.Active != nil:
 		// It serves, or the old version never ceased to.
 	case c.Teardown != nil:
+	case u.Switched:
+		// What it switched to has ended since, and left its reason.
+		if c.Restart != nil {
+			t.schedule(&Failure{Reason: c.Reason, Text: c.Text})
+		}
 	default:
 		c.Status, c.Reason, c.Text = model.Failed, u.Reason, u.Text
 		t.afterLoss()
