@@ -22,6 +22,7 @@ import (
 	"github.com/casemate-dev/casemate/pkg/attest"
 	"github.com/casemate-dev/casemate/pkg/attest/measure"
 	"github.com/casemate-dev/casemate/pkg/attest/simulated"
+	"github.com/casemate-dev/casemate/pkg/attest/simulated/vendors"
 	"github.com/casemate-dev/casemate/pkg/release"
 	"github.com/casemate-dev/casemate/pkg/release/manifest"
 )
@@ -54,10 +55,13 @@ func (f *fleet) pins(t *testing.T, a app) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	flags := []string{"--connect-to", f.GatewayAddr}
+	dir, vendor := t.TempDir(), filepath.Join(f.Dir, "vendor")
+	flags := []string{
+		"--connect-to", f.GatewayAddr,
+		"--policy", filepath.Join(vendor, vendors.PolicyFile), "--simulated-roots", filepath.Join(vendor, vendors.RootsFile),
+	}
 	for flag, text := range map[string][]byte{
-		"manifest": signed, "signer": pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: spki}), "policy": []byte("simulated: {unsigned: true}\n"),
+		"manifest": signed, "signer": pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: spki}),
 	} {
 		path := filepath.Join(dir, flag)
 		if err := os.WriteFile(path, text, 0o600); err != nil {
@@ -140,7 +144,7 @@ func TestAClientVerifiesAnEnclaveFromOutsideAndConnectsToItOnly(t *testing.T) {
 	url, pins := "https://"+domain("outside"), f.pins(t, app{})
 
 	says(t, f.ok(t, append([]string{"attest", "verify", url}, pins...)...),
-		"simulated evidence is accepted", "✓ key_binding", "✓ release_manifest", "✓ domain_binding", "insecure: simulated", "not compared: platform")
+		"sev-snp evidence is accepted", "✓ key_binding", "✓ release_manifest", "✓ domain_binding", "insecure: simulated", "not compared: ")
 	f.fails(t, 2, "--not-pinned release", "attest", "verify", url, "--connect-to", f.GatewayAddr)
 	f.fails(t, 2, "gave no evidence", append([]string{"attest", "verify", "https://nobody.casemate.test"}, pins...)...)
 
@@ -155,5 +159,5 @@ func TestAClientVerifiesAnEnclaveFromOutsideAndConnectsToItOnly(t *testing.T) {
 	if told := tunnel.interrupt(t); !strings.Contains(told, "config_binding") || !strings.Contains(told, "outside is "+domain("outside")) {
 		t.Errorf("connect says %s, want the domain that the coordinator told, and why nothing passes", told)
 	}
-	says(t, f.fails(t, 1, "", append([]string{"attest", "verify", url}, pins...)...).out, "is refused", "✗ config_binding", "✗ measurement")
+	says(t, f.fails(t, 1, "", append([]string{"attest", "verify", url}, pins...)...).out, "is refused", "✗ measurement", "✗ config_binding")
 }

@@ -111,12 +111,34 @@ func (f *fleet) Create(ctx context.Context, name, id string, spec *agentv1.Encla
 }
 
 func (f *fleet) Stop(ctx context.Context, name, id string, _ time.Duration, _ string) (model.Observation, error) {
-	var o model.Observation
+	o := answer[model.Observation]{w: f.w}
 	err := f.call(ctx, "stop", name, id, func(h *host) error {
-		o = h.stop(id).observation(name)
+		o.give(h.stop(id).observation(name))
 		return nil
 	})
-	return o, err
+	return o.take(), err
+}
+
+// answer is what a call gives to whoever waits for it; what arrives late, or once
+// more, gives it to nobody.
+type answer[T any] struct {
+	w     *world
+	taken bool
+	value T
+}
+
+// give is called with the world's lock.
+func (a *answer[T]) give(v T) {
+	if !a.taken {
+		a.value = v
+	}
+}
+
+func (a *answer[T]) take() T {
+	a.w.mu.Lock()
+	defer a.w.mu.Unlock()
+	a.taken = true
+	return a.value
 }
 
 func (f *fleet) Delete(ctx context.Context, name, id string) error {
@@ -125,23 +147,25 @@ func (f *fleet) Delete(ctx context.Context, name, id string) error {
 
 // Attest judges an enclave by its own evidence and delivers the secrets.
 func (f *fleet) Attest(ctx context.Context, _ model.ContainerKey, ref model.EnclaveRef, _ model.Revision, _ *agentv1.EnclaveSpec) (*model.Verdict, *engine.Failure, error) {
-	var wrong bool
+	wrong := answer[bool]{w: f.w}
 	err := f.call(ctx, "attest", ref.Host, ref.ID, func(h *host) error {
 		e := h.enclaves[ref.ID]
 		if e == nil || !e.observation(h.name).Guest() {
 			return errLost
 		}
-		if wrong = e.fate == wrongEvidence; wrong {
+		if e.fate == wrongEvidence {
+			wrong.give(true)
 			return nil
 		}
 		f.w.judged[ref.ID] = true
 		h.secretsTaken(e)
 		return nil
 	})
+	refused := wrong.take()
 	switch {
 	case err != nil:
 		return nil, nil, err
-	case wrong:
+	case refused:
 		return &model.Verdict{}, &engine.Failure{Reason: "EVIDENCE_REJECTED", Text: "wrong measurement"}, nil
 	}
 	return &model.Verdict{Accepted: true}, nil, nil

@@ -109,6 +109,9 @@ func (j *Judge) allNamed() error {
 	return nil
 }
 
+// TrustsSimulated tells whether the policy accepts evidence under a simulated root.
+func (j *Judge) TrustsSimulated() bool { return len(j.roots) > 0 }
+
 // simulatedRoot tells whether a certificate is one of the simulated roots.
 func (j *Judge) simulatedRoot(der []byte) bool {
 	for _, root := range j.roots {
