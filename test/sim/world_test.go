@@ -161,5 +161,8 @@ func (w *world) leader() *coordinator {
 func (w *world) now() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return time.Now().Add(w.offset)
+	return w.clock()
 }
+
+// clock is now for those who hold mu.
+func (w *world) clock() time.Time { return time.Now().Add(w.offset) }

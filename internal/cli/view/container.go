@@ -26,6 +26,9 @@ func (v View) Status(c *cv1.Container) string {
 	if len(c.GetStaleSecrets()) > 0 {
 		text += " " + v.Style.Warn("[STALE SECRETS]")
 	}
+	if c.GetHostUnreachableSince() != nil {
+		text += " " + v.Style.Warn("[HOST UNREACHABLE]")
+	}
 	return text
 }
 
@@ -54,7 +57,7 @@ func (v View) Container(c *cv1.Container) string {
 	f.add("serves", tag(c.GetActiveTag(), c.GetActiveRevision()))
 	f.add("commit", clean(c.GetActiveCommit()))
 	f.add("enclave", clean(c.GetActiveEnclave()))
-	f.add("host", clean(c.GetActiveHost()))
+	f.add("host", v.host(c))
 	if c.GetActiveEnclave() != "" {
 		f.add("size", room(&cv1.Room{Gpus: c.GetGpus(), Cpus: c.GetCpus(), MemoryMib: c.GetMemoryMib()}))
 	}
@@ -72,6 +75,15 @@ func (v View) Container(c *cv1.Container) string {
 	text := f.text(v.Style)
 	if len(c.GetStages()) > 0 {
 		text += "\n" + v.Style.Bold("boot stages") + "\n" + strings.Join(v.stages(c.GetStages(), "  "), "\n") + "\n"
+	}
+	return text
+}
+
+// host is the host of what serves, and since when it has not answered.
+func (v View) host(c *cv1.Container) string {
+	text := clean(c.GetActiveHost())
+	if since := c.GetHostUnreachableSince(); since != nil {
+		text += " " + v.Style.Warn("does not answer since "+moment(since, v.Now)) + ": what serves there may well go on; see casemate host get " + clean(c.GetActiveHost())
 	}
 	return text
 }

@@ -164,3 +164,19 @@ func TestNothingBreaksOnAnswersThatAreEmpty(t *testing.T) {
 	_ = v.Picture(&cv1.Update{History: []*cv1.StepRecord{{}}, Stages: []*agentv1.BootStage{{}}})
 	_ = v.News(nil, &cv1.Update{})
 }
+
+func TestAContainerSaysThatItsHostDoesNotAnswer(t *testing.T) {
+	v := View{Now: now}
+	c := &cv1.Container{Name: "web", Status: cv1.ContainerStatus_CONTAINER_STATUS_RUNNING, ActiveHost: "gpu-1", ActiveEnclave: "c1-r1-1"}
+	const mark, detail = "RUNNING [HOST UNREACHABLE]", "gpu-1 does not answer since 2026-03-04T05:03:07Z (3m00s ago)"
+	if list, one := v.Containers([]*cv1.Container{c}), v.Container(c); strings.Contains(list+one, "UNREACHABLE") || strings.Contains(one, "does not answer") {
+		t.Errorf("its host answers, and it says:\n%s\n%s", list, one)
+	}
+	c.HostUnreachableSince = timestamppb.New(now.Add(-3 * time.Minute))
+	if list := v.Containers([]*cv1.Container{c}); !strings.Contains(list, mark) {
+		t.Errorf("want %q in the list:\n%s", mark, list)
+	}
+	if one := v.Container(c); !strings.Contains(one, mark) || !strings.Contains(one, detail) {
+		t.Errorf("want %q and %q in:\n%s", mark, detail, one)
+	}
+}

@@ -53,6 +53,9 @@ func containerMessage(c *model.Container, revision int64) *cv1.Container {
 		Reason: c.Reason, Text: c.Text, ActiveUpdate: c.Update, LastUpdate: c.LastUpdate,
 		CreateTime: stamp(c.Created), UpdateTime: stamp(c.Updated), Etag: etag(revision),
 	}
+	if c.Silent != nil {
+		m.HostUnreachableSince = stamp(c.Silent.Since)
+	}
 	if a := c.Active; a != nil {
 		m.ActiveRevision, m.ActiveTag, m.ActiveCommit = a.Revision, a.Tag, a.Commit
 		m.ActiveEnclave, m.ActiveHost, m.Insecure = a.ID, a.Host, a.Insecure
@@ -172,7 +175,7 @@ func routeMessage(r model.Route) *cv1.Route {
 		Domain: r.Domain, Org: r.Org, Container: r.Container,
 		State:   cv1.RouteState(cv1.RouteState_value["ROUTE_STATE_"+string(r.State)]),
 		Enclave: r.Enclave, Endpoint: r.Endpoint, Generation: r.Generation,
-		HoldTimeout: durationpb.New(r.HoldTimeout), UpdateTime: stamp(r.Updated),
+		HoldTimeout: durationpb.New(r.HoldTimeout), UpdateTime: stamp(r.Updated), LostEnclaves: r.Lost,
 	}
 }
 

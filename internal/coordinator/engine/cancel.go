@@ -130,9 +130,9 @@ func (t *transition) restore() {
 	}
 	u.Restoring = true
 	u.New = *u.Old
-	u.New.ID, u.New.Endpoint, u.New.Insecure = t.nextEnclave(u.Old.Revision), "", nil
-	u.Healthy, u.Attested, u.BootedAt = false, false, time.Time{}
-	u.Stages, u.Verdict = nil, nil
+	u.New.ID = t.nextEnclave(u.Old.Revision)
+	t.forgetCandidate()
+	u.Moved, u.StartedUntil = false, time.Time{}
 	t.s.Container.Spec = u.OldSpec
 	t.reserveNew()
 	t.tell(model.Warning, "RESTORING", "bringing revision %d (%s) back", u.New.Revision, u.New.Tag)

@@ -62,6 +62,7 @@ func (e Engine) Step(s State, ev Event, now time.Time) (Result, error) {
 	if err := t.apply(ev); err != nil {
 		return Result{State: s}, err
 	}
+	t.endSilence()
 	_, resumed := ev.(Resume)
 	if t.entered || t.tornStep || resumed {
 		t.effects = append(t.effects, t.stepEffects()...)

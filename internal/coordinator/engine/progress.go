@@ -19,11 +19,8 @@ func (t *transition) prepared(ev Prepared) {
 	case !t.is(model.StepPrepare, ev.Enclave):
 	case ev.Failure != nil:
 		t.fail(ev.Failure)
-	case t.s.Update.HostSilent:
-		t.keepHost()
-		t.enter(model.StepBoot)
-	case t.s.Update.Strategy == model.Replace && t.s.Update.Old != nil && t.s.Update.OldGone:
-		// It died by itself; that its room is free is still to be proved.
+	case t.s.Update.Restoring, t.s.Update.Strategy == model.Replace && t.s.Update.Old != nil && t.s.Update.OldGone:
+		// It has stopped or died; that the room is free is still to be proved.
 		t.enter(model.StepAwaitFree)
 	case t.s.Update.Strategy == model.Replace && t.s.Update.Old != nil:
 		t.enter(model.StepHoldRoute)
@@ -41,6 +38,10 @@ func (t *transition) holdRoute() {
 // connections are idle, so that only a drain timeout beyond the guest's own is
 // waited for here.
 func (t *transition) afterHoldRoute() {
+	if s := t.s.Container.Silent; s != nil {
+		t.dontStop(s.Host)
+		return
+	}
 	if t.drainTimeout() > GuestDrain {
 		t.enter(model.StepDrain)
 		return
@@ -97,7 +98,7 @@ func (t *transition) freed(ev Freed) {
 func (t *transition) beginBoot() {
 	u := t.s.Update
 	u.BootedAt = t.now
-	if u.Strategy == model.Replace || u.Restoring {
+	if (u.Strategy == model.Replace || u.Restoring) && !u.Moved {
 		u.PendingUntil = t.now.Add(t.limits.Pending)
 		u.Deadline = u.PendingUntil
 	}
@@ -126,8 +127,7 @@ func (t *transition) replan(f *Failure) {
 }
 
 func (t *transition) replanned(ev Replanned) {
-	asked := t.is(model.StepBoot, ev.Failed) || t.is(model.StepPrepare, ev.Failed)
-	if !asked || !t.s.Update.Replanning {
+	if u := t.active(); u == nil || u.New.ID != ev.Failed || !u.Replanning {
 		return
 	}
 	t.s.Update.Replanning = false
@@ -150,19 +150,28 @@ func (t *transition) replanned(ev Replanned) {
 func (t *transition) placeAnew(host string) {
 	u := t.s.Update
 	u.New.ID, u.New.Host = t.nextEnclave(u.New.Revision), host
-	u.BootedAt = time.Time{}
+	t.forgetCandidate()
 	t.reserveNew()
 	t.enter(model.StepPrepare)
 }
 
+// forgetCandidate clears what was learnt of the candidate before.
+func (t *transition) forgetCandidate() {
+	u := t.s.Update
+	u.New.Endpoint, u.New.Insecure = "", nil
+	u.Healthy, u.Attested, u.BootedAt = false, false, time.Time{}
+	u.Stages, u.Verdict = nil, nil
+}
+
 func (t *transition) beginAttest() {
 	u := t.s.Update
-	t.keepHost()
 	limit := max(t.limits.Started, u.Options.HealthWait)
 	if u.Options.StartTimeout > 0 {
 		limit = u.Options.StartTimeout
 	}
-	u.StartedUntil = t.now.Add(limit)
+	if !u.Moved || u.StartedUntil.IsZero() {
+		u.StartedUntil = t.now.Add(limit)
+	}
 	u.Deadline = u.StartedUntil
 }
 
@@ -190,6 +199,7 @@ func (t *transition) observed(o model.Observation) {
 		t.silent(o)
 		return
 	}
+	t.answered(o)
 	u := t.active()
 	about := func(ref *model.EnclaveRef) bool {
 		return ref != nil && ref.ID == o.Enclave && ref.Host == o.Host

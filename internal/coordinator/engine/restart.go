@@ -117,6 +117,7 @@ func (t *transition) hostGone(host string) {
 		}
 	}
 	c := t.s.Container
+	t.closeConnections(host)
 	c.Leftovers = slices.DeleteFunc(c.Leftovers, func(l model.EnclaveRef) bool { t.changed = t.changed || l.Host == host; return l.Host == host })
 	if u := t.active(); u != nil {
 		t.updateLost(u, host, lost)
@@ -145,5 +146,8 @@ func (t *transition) updateLost(u *model.Update, host string, lost func(model.En
 	}
 	if t.active() != nil && u.Step == model.StepStopNew && u.New.Host == host {
 		t.afterStopNew()
+	}
+	if t.active() != nil && u.New.Host == host && t.movable() {
+		u.Replanning, u.HostSilent = true, true // the version that is brought back
 	}
 }

@@ -48,7 +48,7 @@ func init() {
 		},
 		model.StepAwaitFree: {
 			effects: freeEffects,
-			limit:   after(func(l Limits) time.Duration { return l.Free }),
+			limit:   freeLimit,
 			late:    failLate("GPUS_NOT_FREE"), forced: failForced,
 		},
 		model.StepBoot: {
@@ -102,6 +102,7 @@ func (t *transition) enter(step model.Step) {
 	u.History = append(u.History, model.StepRecord{Step: step, Entered: t.now})
 	u.Step = step
 	t.changed, t.entered = true, true
+	t.keepHost()
 	r := rules[step]
 	if r.limit != nil {
 		u.Deadline = r.limit(t)
@@ -152,6 +153,16 @@ func pendingLimit(t *transition) time.Time { return t.s.Update.PendingUntil }
 
 func startedLimit(t *transition) time.Time { return t.s.Update.StartedUntil }
 
+// freeLimit is the host's own; one that a candidate was moved to has no longer
+// than the update has.
+func freeLimit(t *transition) time.Time {
+	at := t.now.Add(t.limits.Free)
+	if u := t.s.Update; u.Moved && u.PendingUntil.Before(at) {
+		return u.PendingUntil
+	}
+	return at
+}
+
 func drainLimit(t *transition) time.Time {
 	if !t.s.Update.Switched {
 		return t.now.Add(t.drainTimeout() - GuestDrain)
@@ -171,34 +182,26 @@ func after(d func(Limits) time.Duration) func(*transition) time.Time {
 	return func(t *transition) time.Time { return t.now.Add(d(t.limits)) }
 }
 
-func observeNew(t *transition) []Effect { return []Effect{Observe{t.s.Update.New}} }
+func observeNew(t *transition) []Effect { return t.askingElsewhere(Observe{t.s.Update.New}) }
 
 func ackEffect(t *transition) []Effect {
 	return []Effect{AwaitAck{t.s.Route.Domain, t.s.Route.Generation}}
 }
 
 func prepareEffects(t *transition) []Effect {
-	effects := []Effect{Prepare{t.s.Update.New}}
-	if t.s.Update.Replanning {
-		effects = append(effects, Replan{t.s.Update.New})
-	}
-	return effects
+	return t.askingElsewhere(Prepare{t.s.Update.New})
 }
 
 func bootEffects(t *transition) []Effect {
 	u := t.s.Update
-	effects := []Effect{Create{u.New}, Observe{u.New}}
-	switch {
-	case u.HostSilent:
-		return append(effects, Replan{u.New})
-	case u.Replanning:
+	if u.Replanning && !u.HostSilent {
 		return []Effect{Replan{u.New}}
 	}
-	return effects
+	return t.askingElsewhere(Create{u.New}, Observe{u.New})
 }
 
 func attestEffects(t *transition) []Effect {
-	return []Effect{Verify{t.s.Update.New}, Observe{t.s.Update.New}}
+	return t.askingElsewhere(Verify{t.s.Update.New}, Observe{t.s.Update.New})
 }
 
 func stopOldEffects(t *transition) []Effect {
@@ -223,7 +226,7 @@ func freeEffects(t *transition) []Effect {
 			e.After = append(e.After, *ref)
 		}
 	}
-	return []Effect{e}
+	return t.askingElsewhere(e)
 }
 
 // tick takes the deadlines that have passed.

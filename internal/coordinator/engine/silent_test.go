@@ -1,7 +1,11 @@
 package engine
 
 import (
+	"errors"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
 )
@@ -9,11 +13,17 @@ import (
 // silence tells that the candidate's host has not answered for long.
 func (w *world) silence() {
 	w.t.Helper()
-	u := w.state.Update
-	if err := w.send(w.observe(u.New, model.EnclaveSilent)); err != nil {
+	w.silent(w.state.Update.New, true)
+	w.settle()
+}
+
+// silent tells that an enclave's host does not answer, for long or not.
+func (w *world) silent(ref model.EnclaveRef, long bool) {
+	w.t.Helper()
+	o := model.Observation{Enclave: ref.ID, Host: ref.Host, State: model.EnclaveSilent, Since: w.now, Long: long}
+	if err := w.send(Observed{o}); err != nil {
 		w.t.Fatal(err)
 	}
-	w.settle()
 }
 
 func TestACandidateLeavesASilentHostBeforeAnythingBegan(t *testing.T) {
@@ -95,35 +105,250 @@ func TestAHostThatIsBackBeforeThePlannerAnswersIsKept(t *testing.T) {
 	}
 }
 
-func TestSilenceMovesNothingElse(t *testing.T) {
-	t.Run("a replace", func(t *testing.T) {
-		w := deployed(t)
-		w.mute["Create"] = true
-		w.begin(model.Replace, "v2", 2, model.UpdateOptions{})
-		w.settle()
-		w.silence()
-		if u := w.state.Update; u.Replanning || u.New.Host != "h1" {
-			t.Errorf("it goes to %s: its GPUs are free on h1 only", u.New.Host)
+// back lets the leftovers' host be seen again: they are stopped.
+func (w *world) back() {
+	w.t.Helper()
+	for _, l := range w.state.Container.Leftovers {
+		delete(w.alive, l.ID)
+		if err := w.send(w.observe(l, model.EnclaveStopped)); err != nil {
+			w.t.Fatal(err)
 		}
-	})
-	t.Run("a candidate that runs", func(t *testing.T) {
-		w := deployed(t)
-		w.mute["Verify"] = true
-		w.begin(model.BlueGreen, "v2", 2, model.UpdateOptions{})
-		w.settle()
+	}
+}
+
+// stuck is a deployed container whose update to version 2 waits for an effect on
+// its host.
+func stuck(t *testing.T, effect string, strategy model.Strategy, o model.UpdateOptions) *world {
+	t.Helper()
+	w := deployed(t)
+	w.mute[effect] = true
+	w.begin(strategy, "v2", 2, o)
+	w.settle()
+	return w
+}
+
+func TestACandidateThatRanOnASilentHostIsPlacedElsewhere(t *testing.T) {
+	for _, effect := range []string{"Verify", "Observe"} {
+		w := stuck(t, effect, model.BlueGreen, model.UpdateOptions{})
+		lost, until := w.state.Update.New, w.state.Update.StartedUntil
+		delete(w.mute, effect)
+		w.mute["Prepare"] = true
+		w.now = w.now.Add(20 * time.Minute) // longer than what is left of PENDING
 		w.silence()
-		if u := w.state.Update; u.Replanning || u.New.Host != "h1" || u.Step != model.StepAttest {
-			t.Errorf("it is in step %s on %s, want it waited for", u.Step, u.New.Host)
+		u := w.state.Update
+		if u.New.Host != "h9" || !u.Deadline.Equal(until) || u.Healthy || u.Attested || u.New.Endpoint != "" {
+			t.Fatalf("%s: the candidate is %+v until %s (healthy %v, attested %v), want a new one on h9 until %s", effect, u.New, u.Deadline, u.Healthy, u.Attested, until)
 		}
-	})
-	t.Run("what serves", func(t *testing.T) {
-		w := deployed(t)
-		before := w.state
-		if err := w.send(w.observe(*w.state.Container.Active, model.EnclaveSilent)); err != nil {
+		if l := w.state.Container.Leftovers; len(l) != 1 || l[0].ID != lost.ID {
+			t.Errorf("%s: left over are %v, want %s", effect, l, lost.ID)
+		}
+		if err := w.send(Prepared{Enclave: u.New.ID}); err != nil {
 			t.Fatal(err)
 		}
-		if w.state.Container.Status != model.Running || w.state.Container.Unhealthy != before.Container.Unhealthy || len(w.queue) != 0 {
-			t.Errorf("it is %s: it may well serve", w.state.Container.Status)
+		w.settle()
+		w.back()
+		w.want(model.Succeeded, model.Running, u.New.ID)
+		if got := w.state.Update.StartedUntil; !got.Equal(until) {
+			t.Errorf("%s: it had until %s to become healthy, want %s: a move gives no more time", effect, got, until)
 		}
-	})
+	}
+}
+
+func TestHostsThatFallSilentInTurnDontMakeAnUpdateLast(t *testing.T) {
+	w := stuck(t, "Verify", model.BlueGreen, model.UpdateOptions{})
+	until := w.state.Update.StartedUntil
+	for i := 0; w.state.Update.Outcome == ""; i++ {
+		if w.now.After(until) {
+			t.Fatalf("it is in %s on %s at %s, want it over at %s", w.state.Update.Step, w.state.Update.New.Host, w.now, until)
+		}
+		w.now = w.now.Add(2 * time.Minute)
+		w.silence()
+		w.pass()
+	}
+	if u := w.state.Update; u.Outcome != model.UpdateFailed || w.state.Route.Enclave != "c1-r1-1" {
+		t.Errorf("it is %s with the route to %s, want it failed and the old version serving", u.Outcome, w.state.Route.Enclave)
+	}
+}
+
+func TestAHeldCandidateOnASilentHostWaitsAndIsNotAccepted(t *testing.T) {
+	w := deployed(t)
+	w.begin(model.BlueGreen, "v2", 2, model.UpdateOptions{Hold: true})
+	w.settle()
+	u := w.state.Update
+	w.silent(u.New, false)
+	var refused *Refused
+	if err := w.send(Accept{ID: u.ID}); !errors.As(err, &refused) || refused.Reason != "NOT_HEALTHY" {
+		t.Errorf("accepting a candidate whose host does not answer gives %v, want NOT_HEALTHY", err)
+	}
+	w.silence()
+	if u := w.state.Update; u.Step != model.StepHold || u.New.Host != "h1" || u.Replanning {
+		t.Fatalf("it is in step %s on %s, want it held where a person looked at it", u.Step, u.New.Host)
+	}
+	if err := w.send(w.observe(u.New, model.EnclaveHealthy)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.send(Accept{ID: u.ID}); err != nil {
+		t.Errorf("it is not accepted when its host is back: %v", err)
+	}
+}
+
+func TestAReplaceStopsNothingOnASilentHost(t *testing.T) {
+	for name, happens := range map[string]func(w *world){
+		"while the route is held": func(w *world) { w.silent(w.state.Update.New, false) },
+		"before it is": func(w *world) {
+			w.silent(*w.state.Container.Active, false)
+			w.queue = append(w.queue, Acknowledged{w.state.Route.Domain, w.state.Route.Generation})
+			w.settle()
+		},
+	} {
+		w := stuck(t, "AwaitAck", model.Replace, model.UpdateOptions{})
+		if w.state.Update.Step != model.StepHoldRoute {
+			t.Fatalf("it is in %s", w.state.Update.Step)
+		}
+		happens(w)
+		w.settle()
+		u, c := w.state.Update, w.state.Container
+		if u.Status != model.UpdateFailed || u.Reason != "HOST_SILENT" || u.OldStopping {
+			t.Errorf("%s: update is %s (%s), old stopping %v, want it failed before that", name, u.Status, u.Reason, u.OldStopping)
+		}
+		if c.Status != model.Running || w.state.Route.State != model.RouteServing || w.state.Route.Enclave != "c1-r1-1" {
+			t.Errorf("%s: container is %s, its route %s to %s, want the old version serving", name, c.Status, w.state.Route.State, w.state.Route.Enclave)
+		}
+	}
+}
+
+func TestAReplaceWhoseHostFallsSilentGoesOnElsewhereOnceTheOldIsProvedGone(t *testing.T) {
+	for _, effect := range []string{"AwaitFree", "Create", "Verify"} {
+		w := stuck(t, effect, model.Replace, model.UpdateOptions{})
+		lost := w.state.Update.New.ID
+		if !w.state.Update.OldGone {
+			t.Fatalf("%s: the old enclave is not proved gone in %s", effect, w.state.Update.Step)
+		}
+		delete(w.mute, effect)
+		w.silence()
+		if u := w.state.Update; u.New.ID == lost || u.New.Host != "h9" {
+			t.Errorf("%s: %s serves on %s, want another one on h9", effect, u.New.ID, u.New.Host)
+		}
+		if left := len(w.state.Container.Leftovers); left != map[string]int{"AwaitFree": 0, "Create": 1, "Verify": 1}[effect] {
+			t.Errorf("%s: %d are left over: what was told to boot is, and nothing else", effect, left)
+		}
+		w.back()
+		w.want(model.Succeeded, model.Running, w.state.Update.New.ID)
+	}
+}
+
+func TestAReplaceBeforeTheProofWaitsForItsHost(t *testing.T) {
+	w := stuck(t, "Halt", model.Replace, model.UpdateOptions{})
+	if w.state.Update.Step != model.StepStopOld {
+		t.Fatalf("it is in %s", w.state.Update.Step)
+	}
+	w.silence()
+	if u := w.state.Update; u.New.Host != "h1" || u.Replanning || u.Step != model.StepStopOld {
+		t.Errorf("it is in %s on %s, want it waiting for h1: nobody has proved that %s stopped", u.Step, u.New.Host, u.Old.ID)
+	}
+}
+
+func TestARestoreGoesOnElsewhereWhenItsHostFallsSilent(t *testing.T) {
+	w := deployed(t)
+	w.answers["Verify"] = func(e Effect) []Event {
+		id := e.(Verify).Enclave.ID
+		if strings.Contains(id, "-r2-") {
+			return []Event{Verified{Enclave: id, Failure: &Failure{Reason: "ATTESTATION_REFUSED", Text: "no"}}}
+		}
+		return []Event{Verified{Enclave: id, Verdict: &model.Verdict{Accepted: true}}}
+	}
+	w.answers["AwaitFree"] = func(e Effect) []Event {
+		if id := e.(AwaitFree).Enclave; strings.Contains(id.ID, "-r1-") && id.Host == "h1" {
+			return nil
+		}
+		return []Event{Freed{e.(AwaitFree).Enclave.ID}}
+	}
+	w.begin(model.Replace, "v2", 2, model.UpdateOptions{RestoreOnFailure: true})
+	w.settle()
+	if u := w.state.Update; !u.Restoring || u.Step != model.StepAwaitFree {
+		t.Fatalf("it is in %s, restoring %v", u.Step, u.Restoring)
+	}
+	w.silence()
+	w.want(model.UpdateFailed, model.Running, w.state.Update.New.ID)
+	if a := w.state.Container.Active; a.Host != "h9" || a.Revision != 1 {
+		t.Errorf("revision %d serves on %s, want revision 1 on h9", a.Revision, a.Host)
+	}
+}
+
+func TestTheStatusOfWhatServesSaysThatItsHostIsSilent(t *testing.T) {
+	w := deployed(t)
+	since := w.now
+	w.silent(*w.state.Container.Active, false)
+	c := w.state.Container
+	if c.Silent == nil || c.Silent.Host != "h1" || !c.Silent.Since.Equal(since) || c.Status != model.Running || len(w.queue) != 0 {
+		t.Fatalf("container is %s with silence %+v, want it RUNNING on h1, silent since %s, and nothing done", c.Status, c.Silent, since)
+	}
+	w.now = w.now.Add(time.Hour)
+	w.silent(*w.state.Container.Active, true)
+	if got := w.state.Container.Silent.Since; !got.Equal(since) {
+		t.Errorf("silent since %s, want since %s", got, since)
+	}
+	if err := w.send(w.observe(*w.state.Container.Active, model.EnclaveHealthy)); err != nil {
+		t.Fatal(err)
+	}
+	if w.state.Container.Silent != nil {
+		t.Error("its host answers, and the status says that it does not")
+	}
+	if !slices.Contains(w.log, "HOST_UNREACHABLE") || !slices.Contains(w.log, "HOST_ANSWERS") {
+		t.Errorf("told was %v, want that the host was lost and found", w.log)
+	}
+}
+
+func TestSilenceEndsWithWhatServed(t *testing.T) {
+	w := deployed(t)
+	w.silent(*w.state.Container.Active, true)
+	if err := w.send(HostGone{Host: "h1"}); err != nil {
+		t.Fatal(err)
+	}
+	if c := w.state.Container; c.Silent != nil || c.Active != nil {
+		t.Errorf("%+v serves, and silent is %+v, want neither", c.Active, c.Silent)
+	}
+}
+
+func TestTheGatewaysAreToldWhatWasLostWithAHost(t *testing.T) {
+	w := deployed(t)
+	lost, before := w.state.Container.Active.ID, w.state.Route.Generation
+	if err := w.send(HostGone{Host: "h1"}); err != nil {
+		t.Fatal(err)
+	}
+	r := w.state.Route
+	if !slices.Equal(r.Lost, []string{lost}) || r.Generation <= before {
+		t.Errorf("generation %d after %d names %v as lost, want %s", r.Generation, before, r.Lost, lost)
+	}
+	for range 2 * keptLost {
+		w.pass()
+		w.settle()
+		if a := w.state.Container.Active; a != nil {
+			w.now = w.now.Add(time.Hour) // long enough for the attempts to be counted anew
+			if err := w.send(HostGone{Host: a.Host}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if n := len(w.state.Route.Lost); n == 0 || n > keptLost {
+		t.Errorf("%d enclaves are named as lost, want at most %d", n, keptLost)
+	}
+}
+
+func TestALostHostInTheMiddleOfASwitchIsAcknowledgedAnew(t *testing.T) {
+	w := deployed(t)
+	w.begin(model.BlueGreen, "v2", 2, model.UpdateOptions{})
+	w.state.Update.New.Host = "h2"
+	w.mute["AwaitAck"] = true
+	w.settle()
+	if w.state.Update.Step != model.StepSwitch {
+		t.Fatalf("it is in %s", w.state.Update.Step)
+	}
+	delete(w.mute, "AwaitAck")
+	if err := w.send(HostGone{Host: "h1"}); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	delete(w.alive, "c1-r1-1") // it burnt down with its host
+	w.want(model.Succeeded, model.Running, "c1-r2-2")
 }

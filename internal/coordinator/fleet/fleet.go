@@ -43,8 +43,9 @@ type Config struct {
 	// Dial connects to an agent.
 	Dial func(address string) (Conn, error)
 	Now  func() time.Time
-	// Silent is how long a host may be unreachable until those are told who were
-	// promised room there, and again as long; 0 tells nobody.
+	// Silent is how long a host may be unreachable until those who were promised
+	// room there are told that others should do without it, and again as long; 0
+	// tells nobody. That it is unreachable at all they are told before.
 	Silent time.Duration
 }
 
@@ -231,15 +232,26 @@ func (f *Fleet) synced(host string, have map[string]*agentv1.Enclave) {
 	}
 }
 
-// silent tells of every enclave that was promised room on a host that has not
-// answered for long.
-func (f *Fleet) silent(host string) {
+// noticeAfter is how long a host may be unreachable until the containers there
+// say so: longer than the restart of an agent takes.
+const noticeAfter = 15 * time.Second
+
+func (f *Fleet) notice() time.Duration {
+	if f.cfg.Silent > 0 {
+		return min(noticeAfter, f.cfg.Silent)
+	}
+	return noticeAfter
+}
+
+// silent tells of every enclave that was promised room on a host that does not
+// answer.
+func (f *Fleet) silent(host string, since time.Time, long bool) {
 	f.mu.RLock()
 	promised := slices.SortedFunc(maps.Values(f.promises[host]), func(a, b model.Reservation) int { return strings.Compare(a.Enclave, b.Enclave) })
 	f.mu.RUnlock()
 	for _, r := range promised {
 		f.sink.Observed(model.ContainerKey{Org: r.Org, Name: r.Container},
-			model.Observation{Enclave: r.Enclave, Host: host, State: model.EnclaveSilent})
+			model.Observation{Enclave: r.Enclave, Host: host, State: model.EnclaveSilent, Since: since.UTC(), Long: long})
 	}
 }
 

@@ -46,9 +46,11 @@ type session struct {
 	synced bool
 	told   bool
 	seen   time.Time
-	// lostAt is when the host was lost or, if that was long ago, when it was last
-	// told how long it has been silent.
+	// lostAt is when the host was lost; silence is when that is told next, and
+	// noticed says that it was told once.
 	lostAt  time.Time
+	silence time.Time
+	noticed bool
 	changed chan struct{}
 	version int64
 }
@@ -114,21 +116,38 @@ func (s *session) lost(err error) {
 	case "FOREIGN_CLUSTER", "STALE_EPOCH":
 		status = Refused
 	}
-	now, silent := s.fleet.cfg.Now(), false
+	now := s.fleet.cfg.Now()
+	var due, long bool
 	s.update(func() {
 		if s.status != status {
 			s.fleet.cfg.Log.Warn("host lost", "host", s.record.Name, "status", string(status), "error", err)
-			s.lostAt = now
+			s.lostAt, s.silence, s.noticed = now, now.Add(s.fleet.notice()), false
 		}
-		if patience := s.fleet.cfg.Silent; status == Unreachable && patience > 0 && now.Sub(s.lostAt) >= patience {
-			s.lostAt, silent = now, true
+		if status == Unreachable && !now.Before(s.silence) {
+			due, long = true, s.tellSilence(now)
 		}
 		s.status, s.text, s.synced = status, clip(rpc.Text(err), maxText), false
 		s.told = false
 	})
-	if silent {
-		s.fleet.silent(s.record.Name)
+	if due {
+		s.fleet.silent(s.record.Name, s.lostAt, long)
 	}
+}
+
+// tellSilence says whether the silence that is told now has become long, and sets
+// when it is told next. s.mu is held.
+func (s *session) tellSilence(now time.Time) bool {
+	patience := s.fleet.cfg.Silent
+	if patience == 0 {
+		s.silence = now.Add(noticeAfter)
+		return false
+	}
+	if !s.noticed && now.Sub(s.lostAt) < patience {
+		s.noticed, s.silence = true, s.lostAt.Add(patience)
+		return false
+	}
+	s.noticed, s.silence = true, now.Add(patience)
+	return true
 }
 
 // watch follows the agent until a stream breaks, and tells ended why. It does not

@@ -8,39 +8,47 @@ import (
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
 )
 
-// silences counts words of silence, and wants nothing but the word on e1.
-func silences(t *testing.T, h *heard) int {
+// silences counts words of silence and those of long silence, and wants nothing
+// but the word on e1.
+func silences(t *testing.T, h *heard) (n, long int) {
 	t.Helper()
-	n := 0
 	for _, s := range h.take() {
 		if s.State != model.EnclaveSilent {
 			continue
 		}
 		n++
+		if s.Long {
+			long++
+		}
+		if s.Since.IsZero() {
+			t.Errorf("heard %+v, which does not say since when", s)
+		}
 		if s.Enclave != "e1" || s.Host != "h1" || s.Key != (model.ContainerKey{Org: "acme", Name: "api"}) {
 			t.Errorf("heard %+v, want that nothing is heard of e1 on h1", s)
 		}
 	}
-	return n
+	return n, long
 }
 
-func TestLongSilenceIsToldToWhomRoomWasPromised(t *testing.T) {
+func TestSilenceIsToldToWhomRoomWasPromised(t *testing.T) {
 	a := newAgent()
 	bubble(t, a, func(t *testing.T, f *Fleet, h *heard) {
 		f.Promise(promise("e1", 1, ""))
-		after := func(d time.Duration, want int, when string) {
+		after := func(d time.Duration, want, wantLong int, when string) {
 			t.Helper()
 			time.Sleep(d)
 			synctest.Wait()
-			if got := silences(t, h); got != want {
-				t.Errorf("%s silence is told %d times, want %d", when, got, want)
+			if got, long := silences(t, h); got != want || long != wantLong {
+				t.Errorf("%s silence is told %d times, %d times as a long one, want %d and %d", when, got, long, want, wantLong)
 			}
 		}
-		after(10*patience, 0, "while the host answers")
+		after(10*patience, 0, 0, "while the host answers")
 		a.down()
-		after(patience-10*time.Second, 0, "before its time")
-		after(20*time.Second, 1, "at its time")
-		after(patience+10*time.Second, 1, "as long again")
+		after(noticeAfter-5*time.Second, 0, 0, "at once")
+		after(15*time.Second, 1, 0, "when it is noticed")
+		after(patience-noticeAfter-20*time.Second, 0, 0, "before its time")
+		after(20*time.Second, 1, 1, "at its time")
+		after(patience+10*time.Second, 1, 1, "as long again")
 		a.serve()
 		time.Sleep(10 * time.Minute) // it is dialled again by then
 		synctest.Wait()
@@ -48,9 +56,9 @@ func TestLongSilenceIsToldToWhomRoomWasPromised(t *testing.T) {
 			t.Fatalf("the host is %s, want READY", s)
 		}
 		h.take()
-		after(10*patience, 0, "when the host is back")
+		after(10*patience, 0, 0, "when the host is back")
 		a.down()
-		after(patience-10*time.Second, 0, "after another loss")
-		after(20*time.Second, 1, "after another loss, at its time")
+		after(patience-10*time.Second, 1, 0, "after another loss")
+		after(20*time.Second, 1, 1, "after another loss, at its time")
 	})
 }

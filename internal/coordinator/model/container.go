@@ -82,6 +82,8 @@ type Container struct {
 	Active *EnclaveRef `json:"active,omitempty"`
 	// Unhealthy says that the active enclave's health check fails now.
 	Unhealthy bool `json:"unhealthy,omitempty"`
+	// Silent is set while the host of what serves does not answer.
+	Silent *Silence `json:"silent,omitempty"`
 	// Leftovers are enclaves that were given up on while their host was away.
 	Leftovers []EnclaveRef `json:"leftovers,omitempty"`
 	// Update is the id of the update in progress, LastUpdate of the latest.
@@ -110,6 +112,12 @@ type Container struct {
 
 // Key names the container.
 func (c *Container) Key() ContainerKey { return ContainerKey{c.Org, c.Name} }
+
+// Silence is that of a host that does not answer.
+type Silence struct {
+	Host  string    `json:"host"`
+	Since time.Time `json:"since"`
+}
 
 // TeardownKind tells a stop from a deletion.
 type TeardownKind string

@@ -1,5 +1,7 @@
 package model
 
+import "time"
+
 // EnclaveState is where an enclave is in its life, as its agent says.
 type EnclaveState string
 
@@ -33,6 +35,10 @@ type Observation struct {
 	Claimed bool
 	// Refused says that the agent refuses the enclave's evidence.
 	Refused bool
+	// Since is when a silent host was lost, and Long says that this is so long ago
+	// that others should do without it.
+	Since time.Time
+	Long  bool
 }
 
 // Gone says whether nothing of the enclave is left: it has ended, or does not

@@ -31,6 +31,16 @@ type Route struct {
 	HoldTimeout time.Duration `json:"hold_timeout,omitempty"`
 	Deleted     bool          `json:"deleted,omitempty"`
 	Updated     time.Time     `json:"updated"`
+	// Lost are the enclaves that were given up with their host, the latest last:
+	// connections to them are to be closed.
+	Lost []string `json:"lost,omitempty"`
+}
+
+// Equal says whether two routes are the same.
+func (r Route) Equal(o Route) bool {
+	return r.Domain == o.Domain && r.Org == o.Org && r.Container == o.Container && r.State == o.State &&
+		r.Enclave == o.Enclave && r.Endpoint == o.Endpoint && r.Generation == o.Generation &&
+		r.HoldTimeout == o.HoldTimeout && r.Deleted == o.Deleted && r.Updated.Equal(o.Updated) && slices.Equal(r.Lost, o.Lost)
 }
 
 // Reservation is what was promised to an enclave on a host. It stands until the

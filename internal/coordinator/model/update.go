@@ -138,6 +138,9 @@ type Update struct {
 	Replanning bool `json:"replanning,omitempty"`
 	// HostSilent says that it is asked for a candidate whose host does not answer.
 	HostSilent bool `json:"host_silent,omitempty"`
+	// Moved says that the candidate was placed elsewhere because its host did not
+	// answer: its limits are not set anew.
+	Moved bool `json:"moved,omitempty"`
 	// CancelRequested is set when a person asked to cancel.
 	CancelRequested bool `json:"cancel_requested,omitempty"`
 	// Restoring says that New is the previous revision being brought back, and
@@ -236,6 +239,7 @@ func (u *Update) Clone() *Update {
 func (c *Container) Clone() *Container {
 	d := *c
 	d.Active = clonePtr(c.Active)
+	d.Silent = clonePtr(c.Silent)
 	d.Teardown = clonePtr(c.Teardown)
 	d.Restart = clonePtr(c.Restart)
 	d.Leftovers = slices.Clone(c.Leftovers)

@@ -206,6 +206,9 @@ func (p *Planner) Replan(ctx context.Context, s engine.State, failed model.Encla
 	pin := s.Container.Spec.Host
 	if s.Update != nil && !s.Update.Status.Ended() {
 		pin = s.Update.NewSpec.Host
+		if s.Update.Restoring {
+			pin = s.Update.OldSpec.Host
+		}
 	}
 	d, err := plan.Decide(p.hosts.Plan(), plan.Request{Room: failed.Room, Pin: pin, Avoid: failed.Host, Platforms: platforms(rev)})
 	var refused *plan.Refused

@@ -339,7 +339,8 @@ func put[T any](w *writer, codec record.Codec[T], key string, v T) error {
 func same(old, v any) bool {
 	switch v := v.(type) {
 	case model.Route:
-		return old == any(v)
+		o, ok := old.(model.Route)
+		return ok && o.Equal(v)
 	case model.Reservation:
 		return old == any(v)
 	}

@@ -36,7 +36,7 @@ func (r *Runner) nothingNew(ctx context.Context, k model.ContainerKey, a *actor,
 // settled says whether a container at rest is told what it knows: that the
 // enclave that serves is healthy.
 func settled(c *model.Container, o model.Observation) bool {
-	return c.Status == model.Running && !c.Unhealthy && c.Update == "" && c.Teardown == nil && c.Restart == nil &&
+	return c.Status == model.Running && !c.Unhealthy && c.Silent == nil && c.Update == "" && c.Teardown == nil && c.Restart == nil &&
 		len(c.Leftovers) == 0 && c.Active != nil && c.Active.ID == o.Enclave && c.Active.Host == o.Host &&
 		o.State == model.EnclaveHealthy
 }

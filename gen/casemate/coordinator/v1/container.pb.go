@@ -254,9 +254,12 @@ type Container struct {
 	// When it last changed.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,23,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Changes with every change of the container.
-	Etag          string `protobuf:"bytes,24,opt,name=etag,proto3" json:"etag,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Etag string `protobuf:"bytes,24,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Since when active_host has not answered; unset while it does. What serves
+	// there may well go on.
+	HostUnreachableSince *timestamppb.Timestamp `protobuf:"bytes,25,opt,name=host_unreachable_since,json=hostUnreachableSince,proto3" json:"host_unreachable_since,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *Container) Reset() {
@@ -457,6 +460,13 @@ func (x *Container) GetEtag() string {
 	return ""
 }
 
+func (x *Container) GetHostUnreachableSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.HostUnreachableSince
+	}
+	return nil
+}
+
 var File_casemate_coordinator_v1_container_proto protoreflect.FileDescriptor
 
 const file_casemate_coordinator_v1_container_proto_rawDesc = "" +
@@ -475,7 +485,7 @@ const file_casemate_coordinator_v1_container_proto_rawDesc = "" +
 	"\x04host\x18\b \x01(\tB\b\xbaH\x05r\x03\x18\xfd\x01R\x04host\x1a<\n" +
 	"\x0eVariablesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe1\x06\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb3\a\n" +
 	"\tContainer\x12\x10\n" +
 	"\x03org\x18\x01 \x01(\tR\x03org\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
@@ -507,7 +517,8 @@ const file_casemate_coordinator_v1_container_proto_rawDesc = "" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\x17 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x12\x12\n" +
-	"\x04etag\x18\x18 \x01(\tR\x04etag*\xea\x01\n" +
+	"\x04etag\x18\x18 \x01(\tR\x04etag\x12P\n" +
+	"\x16host_unreachable_since\x18\x19 \x01(\v2\x1a.google.protobuf.TimestampR\x14hostUnreachableSince*\xea\x01\n" +
 	"\x0fContainerStatus\x12 \n" +
 	"\x1cCONTAINER_STATUS_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aCONTAINER_STATUS_DEPLOYING\x10\x01\x12\x1c\n" +
@@ -547,11 +558,12 @@ var file_casemate_coordinator_v1_container_proto_depIdxs = []int32{
 	4, // 3: casemate.coordinator.v1.Container.stages:type_name -> casemate.agent.v1.BootStage
 	5, // 4: casemate.coordinator.v1.Container.create_time:type_name -> google.protobuf.Timestamp
 	5, // 5: casemate.coordinator.v1.Container.update_time:type_name -> google.protobuf.Timestamp
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	5, // 6: casemate.coordinator.v1.Container.host_unreachable_since:type_name -> google.protobuf.Timestamp
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_casemate_coordinator_v1_container_proto_init() }

@@ -102,7 +102,10 @@ type Route struct {
 	// How long new connections wait while the route is held.
 	HoldTimeout *durationpb.Duration `protobuf:"bytes,8,opt,name=hold_timeout,json=holdTimeout,proto3" json:"hold_timeout,omitempty"`
 	// When it last changed.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// Enclaves of this container whose host was given up for good, the latest last.
+	// Nothing answers there any more: gateways close the connections to them.
+	LostEnclaves  []string `protobuf:"bytes,10,rep,name=lost_enclaves,json=lostEnclaves,proto3" json:"lost_enclaves,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -196,6 +199,13 @@ func (x *Route) GetHoldTimeout() *durationpb.Duration {
 func (x *Route) GetUpdateTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.UpdateTime
+	}
+	return nil
+}
+
+func (x *Route) GetLostEnclaves() []string {
+	if x != nil {
+		return x.LostEnclaves
 	}
 	return nil
 }
@@ -775,7 +785,7 @@ var File_casemate_coordinator_v1_route_proto protoreflect.FileDescriptor
 
 const file_casemate_coordinator_v1_route_proto_rawDesc = "" +
 	"\n" +
-	"#casemate/coordinator/v1/route.proto\x12\x17casemate.coordinator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1dcasemate/agent/v1/fence.proto\x1a#casemate/coordinator/v1/watch.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\x02\n" +
+	"#casemate/coordinator/v1/route.proto\x12\x17casemate.coordinator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1dcasemate/agent/v1/fence.proto\x1a#casemate/coordinator/v1/watch.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x80\x03\n" +
 	"\x05Route\x12\x16\n" +
 	"\x06domain\x18\x01 \x01(\tR\x06domain\x12\x10\n" +
 	"\x03org\x18\x02 \x01(\tR\x03org\x12\x1c\n" +
@@ -788,7 +798,9 @@ const file_casemate_coordinator_v1_route_proto_rawDesc = "" +
 	"generation\x12<\n" +
 	"\fhold_timeout\x18\b \x01(\v2\x19.google.protobuf.DurationR\vholdTimeout\x12;\n" +
 	"\vupdate_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\"b\n" +
+	"updateTime\x12#\n" +
+	"\rlost_enclaves\x18\n" +
+	" \x03(\tR\flostEnclaves\"b\n" +
 	"\x11ListRoutesRequest\x12$\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
