@@ -20,6 +20,9 @@ type Batch struct {
 	Routes []Route
 	// Deleted are the routes to be forgotten.
 	Deleted []Tombstone
+	// Lost are enclaves whose host was given up for good: connections to them are
+	// closed, unless a route in force still leads there.
+	Lost []string
 }
 
 // Tombstone deletes a domain's route. No route of that generation or an older

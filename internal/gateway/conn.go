@@ -171,6 +171,11 @@ func (c *conn) join(backend *net.TCPConn, e *entry, hello []byte) error {
 	if c.up.to.send(hello) == nil {
 		c.up.moved.Add(int64(len(hello)))
 	}
+	// Whoever cuts the connections to a lost enclave has not seen one that was not
+	// joined yet.
+	if e.enclave.cut() {
+		c.abort(outcomeHostLost)
+	}
 	return nil
 }
 

@@ -91,6 +91,26 @@ func (s *Server) sweep(ctx context.Context) {
 	}
 }
 
+// cutLost ends the connections to enclaves that were lost with their host, again
+// and again until the context ends: nothing would be heard from there, not even an
+// end, until keepalive gives up.
+func (s *Server) cutLost(ctx context.Context) {
+	for {
+		next := s.cfg.Routes.register.lost.wait()
+		joined, _ := s.live.split()
+		for _, c := range joined {
+			if c.entry.enclave.cut() {
+				c.abort(outcomeHostLost)
+			}
+		}
+		select {
+		case <-next:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // look ends a connection that is idle, or dead: a reset that came together with
 // data goes unnoticed by a relay that has nothing to write. It asks the kernel,
 // so that moving bytes needs no clock.

@@ -21,6 +21,7 @@ const (
 	outcomeBackendUnreachable
 	outcomeClientReset
 	outcomeBackendReset
+	outcomeHostLost
 	outcomeIdle
 	outcomeStopped
 	outcomeLimit
@@ -42,6 +43,7 @@ var outcomeNames = [outcomes]string{
 	outcomeBackendUnreachable: "backend_unreachable",
 	outcomeClientReset:        "client_reset",
 	outcomeBackendReset:       "backend_reset",
+	outcomeHostLost:           "host_lost",
 	outcomeIdle:               "idle",
 	outcomeStopped:            "stopped",
 	outcomeLimit:              "over_limit",

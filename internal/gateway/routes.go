@@ -134,6 +134,7 @@ func (r *Routes) Apply(ctx context.Context, b Batch) (Ack, error) {
 	if err != nil {
 		return Ack{}, fmt.Errorf("apply routes: %w", err)
 	}
+	r.register.lose(b.Lost)
 	r.applied.Store(time.Now().UnixNano())
 	ack.Draining = r.displaced(replaced)
 	for _, refusal := range ack.Refused {

@@ -125,6 +125,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	sweeping, stopSweep := context.WithCancel(context.WithoutCancel(ctx))
 	tasks.Go(func() { s.sweep(sweeping) })
+	tasks.Go(func() { s.cutLost(sweeping) })
 	s.log.Info("gateway serves", "addresses", s.Addrs(), "routes", s.cfg.Routes.Table().Len())
 
 	s.accepting.Store(true)

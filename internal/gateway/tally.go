@@ -30,8 +30,13 @@ type tally struct {
 	id       string
 	open     atomic.Int64
 	draining atomic.Bool
+	// lost says that nothing answers there any more.
+	lost     atomic.Bool
 	register *register
 }
+
+// cut says whether connections to the enclave are to be closed.
+func (t *tally) cut() bool { return t.lost.Load() && t.draining.Load() }
 
 // register holds every tally and every entry that still has connections. The
 // counting itself is atomic; the lock is for the sets.
@@ -42,8 +47,9 @@ type register struct {
 	// connections.
 	entries map[*entry]bool
 	// changed is signalled when the number of a draining enclave changes or the
-	// table does, emptied when such a number has become zero.
-	changed, emptied broadcast
+	// table does, emptied when such a number has become zero, lost when an enclave
+	// was lost with its host.
+	changed, emptied, lost broadcast
 }
 
 func newRegister() *register {
@@ -94,6 +100,22 @@ func (g *register) adopt(t *Table) {
 	g.mu.Unlock()
 	g.changed.signal()
 	g.emptied.signal() // a draining enclave may have been empty before
+}
+
+// lose marks the enclaves that were lost with their host and that no route in
+// force leads to.
+func (g *register) lose(ids []string) {
+	g.mu.Lock()
+	news := false
+	for _, id := range ids {
+		if t := g.enclaves[id]; t != nil && t.draining.Load() && !t.lost.Swap(true) {
+			news = true
+		}
+	}
+	g.mu.Unlock()
+	if news {
+		g.lost.signal()
+	}
 }
 
 // open is the number of connections to one enclave.

@@ -112,6 +112,7 @@ func add(b *gateway.Batch, m *cv1.WatchRoutesResponse) {
 	switch ev := m.GetEvent().(type) {
 	case *cv1.WatchRoutesResponse_Changed:
 		b.Routes = append(b.Routes, route(ev.Changed))
+		b.Lost = append(b.Lost, ev.Changed.GetLostEnclaves()...)
 	case *cv1.WatchRoutesResponse_Deleted:
 		b.Deleted = append(b.Deleted, gateway.Tombstone{Domain: ev.Deleted.GetDomain(), Generation: ev.Deleted.GetGeneration()})
 	}

@@ -66,6 +66,12 @@ func changed(domain string, generation int64, state cv1.RouteState) *cv1.WatchRo
 	}}}
 }
 
+// lost names enclaves that were lost with their host.
+func lost(m *cv1.WatchRoutesResponse, ids ...string) *cv1.WatchRoutesResponse {
+	m.GetChanged().LostEnclaves = ids
+	return m
+}
+
 func start(t *testing.T, c *coordinator, d drains) *Source {
 	t.Helper()
 	c.reports = make(chan *cv1.AcknowledgeRoutesRequest, 10)
@@ -89,7 +95,7 @@ func TestTheSnapshotIsOneBatchAndChangesFollow(t *testing.T) {
 		changed("b.example", 1, cv1.RouteState_ROUTE_STATE_HELD),
 		{Event: &cv1.WatchRoutesResponse_Synced{Synced: &cv1.Synced{}}},
 		{Event: &cv1.WatchRoutesResponse_Bookmark{Bookmark: &cv1.Bookmark{}}},
-		changed("a.example", 4, cv1.RouteState_ROUTE_STATE_CLOSED),
+		lost(changed("a.example", 4, cv1.RouteState_ROUTE_STATE_CLOSED), "e0", "e1"),
 		{Event: &cv1.WatchRoutesResponse_Deleted{Deleted: &cv1.DeletedRoute{Domain: "b.example", Generation: 2}}},
 	}}
 	s := start(t, c, make(drains))
@@ -110,8 +116,8 @@ func TestTheSnapshotIsOneBatchAndChangesFollow(t *testing.T) {
 	if r := first.Routes[1]; r.State != gateway.Held || r.Container != "acme/api" {
 		t.Errorf("route %+v, want it held for acme/api", r)
 	}
-	if b := <-batches; b.Complete || len(b.Routes) != 1 || b.Routes[0].State != gateway.Closed {
-		t.Errorf("second batch is %+v, want one closed route", b)
+	if b := <-batches; b.Complete || len(b.Routes) != 1 || b.Routes[0].State != gateway.Closed || !slices.Equal(b.Lost, []string{"e0", "e1"}) {
+		t.Errorf("second batch is %+v, want one closed route, and e0 and e1 lost", b)
 	}
 	if b := <-batches; len(b.Deleted) != 1 || b.Deleted[0] != (gateway.Tombstone{Domain: "b.example", Generation: 2}) {
 		t.Errorf("third batch is %+v, want one deletion", b)
