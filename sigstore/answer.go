@@ -57,6 +57,10 @@ func read(in io.Reader) (sigstore.Request, error) {
 	if q.Version != sigstore.Version {
 		return q, fmt.Errorf("version %d of the protocol, this program speaks %d: install both from one release", q.Version, sigstore.Version)
 	}
+	if len(q.Artifact) > sigstore.MaxArtifactBytes || len(q.TrustedRoot) > sigstore.MaxTrustedRootBytes {
+		return q, fmt.Errorf("artifact and trusted root have %d and %d bytes, at most %d and %d are read",
+			len(q.Artifact), len(q.TrustedRoot), sigstore.MaxArtifactBytes, sigstore.MaxTrustedRootBytes)
+	}
 	if len(q.Identities) == 0 || len(q.Identities) > sigstore.MaxIdentities {
 		return q, fmt.Errorf("%d identities, want 1 to %d", len(q.Identities), sigstore.MaxIdentities)
 	}

@@ -7,9 +7,17 @@ package main
 import (
 	"fmt"
 	"os"
+	"time"
 )
 
+// patience bounds a question's time, should whoever asked be gone.
+const patience = time.Minute
+
 func main() {
+	time.AfterFunc(patience, func() {
+		fmt.Fprintln(os.Stderr, "casemate-sigstore: no answer within", patience)
+		os.Exit(2)
+	})
 	if err := run(os.Args[1:], os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "casemate-sigstore:", err)
 		os.Exit(2)
