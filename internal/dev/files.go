@@ -117,7 +117,11 @@ func (f *Fleet) writeCoordinator() error {
 		return err
 	}
 	f.TCP = tcp
-	limits := section("limits", f.Limits) + section("reaper", f.Reaper)
+	releases := f.Releases
+	if len(releases) == 0 {
+		releases = []string{"signers:", "  - keys: [" + f.file(releasePubFile) + "]"}
+	}
+	more := section("releases", releases) + section("limits", f.Limits) + section("reaper", f.Reaper)
 	return f.put("coordinator.yaml", fmt.Sprintf(`state_dir: %s
 listen:
   local: %s
@@ -129,10 +133,7 @@ policy:
   allow_insecure: [simulated, debug]
 git:
   local_paths: true
-releases:
-  signers:
-    - keys: [%s]
-%s%s`, f.file("coordinator"), f.Socket(), tcp, BaseDomain, f.file("secrets.key"), f.file(releasePubFile), f.attestation(), limits))
+%s%s`, f.file("coordinator"), f.Socket(), tcp, BaseDomain, f.file("secrets.key"), f.attestation(), more))
 }
 
 func section(name string, lines []string) string {

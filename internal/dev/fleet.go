@@ -33,6 +33,8 @@ type Options struct {
 	Limits []string
 	// Reaper are lines of its reaper section, such as "every: 1s".
 	Reaper []string
+	// Releases are lines of its releases section; none trusts the fleet's own key.
+	Releases []string
 	// ReadyTimeout is how long the fleet may take to be ready.
 	ReadyTimeout time.Duration
 	// Place says where each process runs, by its name; nil for loopback.

@@ -75,6 +75,15 @@ var grpcurl = sync.OnceValues(func() (string, error) {
 	return path, build(filepath.Join(moduleRoot, "tools", "grpcurl"), path, "github.com/fullstorydev/grpcurl/cmd/grpcurl")
 })
 
+// sigstoreProgram returns the path of casemate-sigstore.
+var sigstoreProgram = sync.OnceValues(func() (string, error) {
+	if dir := os.Getenv("CASEMATE_BIN"); dir != "" {
+		return filepath.Join(dir, "casemate-sigstore"), nil
+	}
+	path := filepath.Join(scratch, "bin", "casemate-sigstore")
+	return path, build(filepath.Join(moduleRoot, "sigstore"), path, ".")
+})
+
 // build compiles a command as the Makefile does.
 func build(dir, out, pkg string) error {
 	path, err := filepath.Abs(out)
