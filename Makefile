@@ -21,19 +21,30 @@ ifneq ($(shell id -u),0)
 export CASEMATE_NO_NETNS := 1
 endif
 
-.PHONY: all build demo test test-fast generate check-generated lint fmt clean apt \
+# Programs whose libraries would weigh on all others: modules of their own.
+MODULES := sigstore
+
+.PHONY: all build programs $(MODULES:%=build-%) demo test test-fast test-modules generate check-generated lint fmt clean apt \
 	bench bench-updates bench-gateway bench-attest bench-store bench-load soak fuzz
 
 all: build
 
-build:
+build: programs $(MODULES:%=build-%)
+
+programs:
 	@mkdir -p $(BIN)
 	@for c in $(COMMANDS); do \
 		name=casemate-$$c; [ $$c = casemate ] && name=casemate; \
 		CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/$$name ./cmd/$$c || exit 1; \
 	done
 
-demo: build
+build-sigstore:
+	@mkdir -p $(BIN)
+	cd sigstore && CGO_ENABLED=0 $(GO) build -trimpath -o ../$(BIN)/casemate-sigstore .
+
+# It verifies what simulated vendors and a key sign; nothing waits for Sigstore's
+# libraries to be built.
+demo: programs
 	@$(BIN)/casemate dev demo $(if $(KEEP),--keep)
 
 # What the tests need besides Go: a C compiler for the race detector and go-nvml,
@@ -57,6 +68,11 @@ test: apt build $(TOOLS)/grpcurl
 	@[ -n "$$CASEMATE_VECTORS" ] || echo "not run: recorded evidence (CASEMATE_VECTORS names no folder)"
 	CASEMATE_BIN=$(abspath $(BIN)) CASEMATE_GRPCURL=$(abspath $(TOOLS))/grpcurl \
 		$(GO) test -race -timeout $(TEST_TIMEOUT) ./...
+	$(MAKE) --no-print-directory test-modules
+
+# Without the race detector, as they are built: these programs have one goroutine each.
+test-modules: $(MODULES:%=build-%)
+	@set -e; for m in $(MODULES); do (cd $$m && set -x && CGO_ENABLED=0 CASEMATE_BIN=$(abspath $(BIN)) $(GO) test -trimpath -timeout $(TEST_TIMEOUT) ./...); done
 
 test-fast: build $(TOOLS)/grpcurl
 	CASEMATE_BIN=$(abspath $(BIN)) CASEMATE_GRPCURL=$(abspath $(TOOLS))/grpcurl \
@@ -125,6 +141,7 @@ lint: $(TOOLS)/buf $(TOOLS)/golangci-lint
 	@bad=$$(git ls-files '*.go' | grep -v '^gen/' | xargs gofmt -l); test -z "$$bad" || { echo "gofmt would change: $$bad"; exit 1; }
 	$(GO) vet ./...
 	$(TOOLS)/golangci-lint run
+	@set -e; for m in $(MODULES); do (cd $$m && set -x && export CGO_ENABLED=0 && $(GO) vet ./... && ../$(TOOLS)/golangci-lint run); done
 
 fmt:
 	gofmt -w $$(git ls-files '*.go' | grep -v '^gen/')
