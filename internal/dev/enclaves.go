@@ -13,7 +13,7 @@ import (
 // killEnclaves ends the guests that outlived their agents, as they are meant to:
 // those of this fleet's folder and of no other.
 func (f *Fleet) killEnclaves() error {
-	pids, err := guests(f.Dir)
+	pids, err := f.Guests()
 	if err != nil {
 		return err
 	}
@@ -25,6 +25,9 @@ func (f *Fleet) killEnclaves() error {
 	}
 	return errors.Join(errs...)
 }
+
+// Guests lists the processes of this fleet's enclaves.
+func (f *Fleet) Guests() ([]int, error) { return guests(f.Dir) }
 
 // guests lists the processes whose command line names a guest with a folder
 // below dir.

@@ -37,6 +37,9 @@ type Options struct {
 	Releases []string
 	// ReadyTimeout is how long the fleet may take to be ready.
 	ReadyTimeout time.Duration
+	// Reach says where the coordinator is told that the n-th agent is, given where it
+	// is; nil for there. A test puts somebody in between.
+	Reach func(n int, address string) string
 	// Place says where each process runs, by its name; nil for loopback.
 	Place func(process string) Place
 }
@@ -168,7 +171,11 @@ func (f *Fleet) ready(ctx context.Context) error {
 	defer cancel()
 	hosts := cv1.NewHostServiceClient(f.conn)
 	for n := range f.Hosts {
-		_, err := hosts.AddHost(ctx, &cv1.AddHostRequest{Name: HostName(n), Address: f.AgentAddress(n)}, grpc.WaitForReady(true))
+		address := f.AgentAddress(n)
+		if f.Reach != nil {
+			address = f.Reach(n, address)
+		}
+		_, err := hosts.AddHost(ctx, &cv1.AddHostRequest{Name: HostName(n), Address: address}, grpc.WaitForReady(true))
 		if err != nil {
 			return f.explain(fmt.Errorf("add %s: %w", HostName(n), err))
 		}

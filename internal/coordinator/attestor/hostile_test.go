@@ -223,6 +223,19 @@ func TestEvidenceOfAnotherEnclaveIsRefused(t *testing.T) {
 	}
 }
 
+// The neighbour runs the same release: only its platform part tells it apart.
+func TestEvidenceOfANeighbourOfTheSameReleaseIsRefused(t *testing.T) {
+	h := newHost(t)
+	one := bootOn(t, h.backend, "c1-r1-1", key(t, 1), false, "")
+	neighbour := bootOn(t, h.backend, "c2-r1-1", key(t, 2), false, "")
+	swapped := one
+	swapped.ref.Endpoint = neighbour.ref.Endpoint
+	verdict, failure := swapped.judged(t, h.signed(t, 1, nil))
+	if failure == nil || !slices.Contains(failedChecks(verdict), evidence.CheckPlatform) || slices.Contains(failedChecks(verdict), judge.CheckMeasurement) {
+		t.Errorf("failed checks are %v, expected %s and not %s", failedChecks(verdict), evidence.CheckPlatform, judge.CheckMeasurement)
+	}
+}
+
 func TestJudgingAgainDeliversNothing(t *testing.T) {
 	h := newHost(t)
 	g := bootOn(t, h.backend, "c1-r1-1", key(t, 1), false, "")

@@ -158,15 +158,19 @@ func (m *machine) serve(ctx context.Context, listener net.Listener) error {
 	switch m.faults.Kind {
 	case faults.Hangs:
 		return hang(ctx, listener)
-	case faults.AttestationForeignKey:
+	case faults.AttestationForeignKey, faults.Wiretapped:
 		inner, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return errors.Join(fmt.Errorf("listen behind the middle: %w", err), listener.Close())
 		}
+		man, err := newMiddle(m.dir, inner.Addr().String(), m.faults.Kind == faults.AttestationForeignKey)
+		if err != nil {
+			return errors.Join(err, inner.Close(), listener.Close())
+		}
 		between, stop := context.WithCancel(ctx)
 		var joined sync.WaitGroup
 		joined.Go(func() {
-			if err := middle(between, listener, inner.Addr().String()); err != nil {
+			if err := man.run(between, listener); err != nil {
 				m.log.Error("the middle ended", "error", err)
 			}
 		})

@@ -13,16 +13,37 @@ import (
 	"math/big"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/casemate-dev/casemate/pkg/enclave/fake/guestdir"
 )
 
-// middle is a man in the middle on the host: it ends TLS on outer with a key of
-// its own and passes everything to the guest at inner, until ctx ends.
-func middle(ctx context.Context, outer net.Listener, inner string) error {
-	config, err := foreignTLS()
-	if err != nil {
-		return err
+// middle is a man in the middle on the host. It passes everything on to the guest
+// and keeps all that it sees in the enclave's folder.
+type middle struct {
+	// guest is where the guest listens.
+	guest string
+	// foreign ends TLS with a key of the host's own; nil passes bytes as they are.
+	foreign *tls.Config
+	dir     guestdir.Dir
+
+	connections atomic.Int64
+}
+
+// newMiddle is one that ends TLS with a key of its own, or only listens in.
+func newMiddle(dir guestdir.Dir, guest string, endsTLS bool) (*middle, error) {
+	m := &middle{guest: guest, dir: dir}
+	if !endsTLS {
+		return m, nil
 	}
+	var err error
+	m.foreign, err = foreignTLS()
+	return m, err
+}
+
+// run serves on outer until ctx ends.
+func (m *middle) run(ctx context.Context, outer net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	context.AfterFunc(ctx, func() { _ = outer.Close() })
@@ -36,7 +57,7 @@ func middle(ctx context.Context, outer net.Listener, inner string) error {
 		if err != nil {
 			return fmt.Errorf("accept in the middle: %w", err)
 		}
-		joined.Go(func() { join(ctx, tls.Server(conn, config), inner) })
+		joined.Go(func() { m.join(ctx, conn) })
 	}
 }
 
@@ -56,24 +77,45 @@ func foreignTLS() (*tls.Config, error) {
 	}, nil
 }
 
-func join(ctx context.Context, outer net.Conn, inner string) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer func() { _ = outer.Close() }()
-	dialer := tls.Dialer{Config: &tls.Config{
+func (m *middle) dial(ctx context.Context) (net.Conn, error) {
+	if m.foreign == nil {
+		var d net.Dialer
+		return d.DialContext(ctx, "tcp", m.guest)
+	}
+	d := tls.Dialer{Config: &tls.Config{
 		MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"},
 		InsecureSkipVerify: true, //nolint:gosec // an attacker does not verify
 	}}
-	conn, err := dialer.DialContext(ctx, "tcp", inner)
+	return d.DialContext(ctx, "tcp", m.guest)
+}
+
+// join passes a connection on; what can't be kept is not passed.
+func (m *middle) join(ctx context.Context, outer net.Conn) {
+	if m.foreign != nil {
+		outer = tls.Server(outer, m.foreign)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer func() { _ = outer.Close() }()
+	conn, err := m.dial(ctx)
 	if err != nil {
 		return
 	}
 	context.AfterFunc(ctx, func() { _, _ = outer.Close(), conn.Close() })
+	number := m.connections.Add(1)
 	var copies sync.WaitGroup
-	for _, way := range [][2]net.Conn{{outer, conn}, {conn, outer}} {
+	for _, way := range []struct {
+		name     string
+		to, from net.Conn
+	}{{"out", outer, conn}, {"in", conn, outer}} {
 		copies.Go(func() {
 			defer cancel()
-			_, _ = io.Copy(way[0], way[1])
+			kept, err := m.dir.Wire(fmt.Sprintf("%d-%s", number, way.name))
+			if err != nil {
+				return
+			}
+			_, _ = io.Copy(io.MultiWriter(kept, way.to), way.from)
+			_ = kept.Close()
 		})
 	}
 	copies.Wait()

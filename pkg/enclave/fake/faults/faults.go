@@ -41,8 +41,12 @@ const (
 	BootFails Kind = "boot-fails"
 	// AttestationWrong: the report has another measurement.
 	AttestationWrong Kind = "attestation-wrong"
-	// AttestationForeignKey: somebody on the host ends TLS with a key of their own.
+	// AttestationForeignKey: somebody on the host ends TLS with a key of their own,
+	// and keeps what they read (guestdir.WireFolder).
 	AttestationForeignKey Kind = "attestation-foreign-key"
+	// Wiretapped: somebody on the host keeps every byte that goes to the guest or
+	// comes from it (guestdir.WireFolder). Nothing else goes wrong.
+	Wiretapped Kind = "wiretapped"
 	// NeverHealthy: the health checks never pass.
 	NeverHealthy Kind = "never-healthy"
 	// DiesAfter: the machine dies this long after its guest began to listen.
@@ -62,7 +66,7 @@ const (
 // timed tells of each kind whether it has a time.
 var timed = map[Kind]bool{
 	None: false, ImageMissing: false, PrepareFails: false, BootFails: false, AttestationWrong: false,
-	AttestationForeignKey: false, NeverHealthy: false, DiesAfter: true, Hangs: false,
+	AttestationForeignKey: false, Wiretapped: false, NeverHealthy: false, DiesAfter: true, Hangs: false,
 	UnhealthyAfter: true, StopHangs: false, SlowStop: true,
 }
 

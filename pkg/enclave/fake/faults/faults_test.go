@@ -18,6 +18,7 @@ func TestParse(t *testing.T) {
 		"times are read":       {map[string]string{BootTimeName: "300ms", LoadTimeName: "2s"}, Faults{BootTime: 300 * time.Millisecond, LoadTime: 2 * time.Second}, ""},
 		"a kind":               {map[string]string{FaultName: "never-healthy"}, Faults{Kind: NeverHealthy}, ""},
 		"a kind with its time": {map[string]string{FaultName: "dies-after:5s"}, Faults{Kind: DiesAfter, After: 5 * time.Second}, ""},
+		"a host that listens":  {map[string]string{FaultName: "wiretapped"}, Faults{Kind: Wiretapped}, ""},
 		"a missing time":       {map[string]string{FaultName: "dies-after"}, Faults{}, "needs a time"},
 		"a time too many":      {map[string]string{FaultName: "hangs:1s"}, Faults{}, "has no time"},
 		"a misspelt kind":      {map[string]string{FaultName: "hang"}, Faults{}, "not known"},

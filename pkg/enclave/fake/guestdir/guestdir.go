@@ -9,8 +9,10 @@
 //	endpoint     host:port, once the guest listens
 //	exit.json    how it ended
 //	console.log  what the guest wrote; console.log.1 what it wrote before
+//	wire/        what somebody on the host kept of the guest's connections, a file
+//	             for each and its direction; only with the faults that say so
 //
-// Every file but lock and console is replaced in one step. A reader takes none
+// Every file but lock, console and wire is replaced in one step. A reader takes none
 // of them on trust.
 package guestdir
 
@@ -45,6 +47,7 @@ const (
 	ExitFile     = "exit.json"
 	ConsoleFile  = "console.log"
 	OldConsole   = "console.log.1"
+	WireFolder   = "wire"
 )
 
 // Bounds on what is read.
@@ -191,6 +194,18 @@ func parseRecord(raw []byte) (Record, error) {
 		return r, fmt.Errorf("start time: %w", err)
 	}
 	return r, enclave.CheckID(r.ID)
+}
+
+// Wire makes a file of this name in the wire folder, for its caller to close.
+func (d Dir) Wire(name string) (*os.File, error) {
+	if err := os.Mkdir(d.Path(WireFolder), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("keep what was read: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(d.Path(WireFolder), name), os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("keep what was read: %w", err)
+	}
+	return f, nil
 }
 
 // WriteEndpoint writes where the guest listens.
