@@ -30,6 +30,7 @@ func TestAHostThatDoesNotAnswerIsNotGone(t *testing.T) {
 		t.Errorf("what runs changed from %v to %v when a host fell silent", before, after)
 	}
 	f.container(t, "web", running("v1.0.0"))
+	f.container(t, "web", silent(true))
 	unharmed(t, load)
 
 	// An update moves on without it, and remembers what it had to leave behind.
@@ -47,9 +48,21 @@ func TestAHostThatDoesNotAnswerIsNotGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.allReady(t)
-	f.container(t, "web", running("v1.1.0"))
+	c = f.container(t, "web", running("v1.1.0"))
+	f.container(t, "web", silent(false))
 	f.onlyRuns(t, c.GetActiveEnclave())
 	unharmed(t, load)
+}
+
+// silent wants a container's status to say since when the host of what serves has
+// not answered, or that it does.
+func silent(want bool) func(*cv1.Container) string {
+	return func(c *cv1.Container) string {
+		if since := c.GetHostUnreachableSince(); (since != nil) != want {
+			return fmt.Sprintf("host %s is shown as unreachable since %v, want so: %v", c.GetActiveHost(), since, want)
+		}
+		return ""
+	}
 }
 
 func TestWhatRanOnAForgottenHostIsStartedElsewhere(t *testing.T) {

@@ -79,7 +79,6 @@ var kinds = []kind{
 		w.pick(a).linked = false
 		w.pick(a).lost()
 	}},
-	{"a host is silent for long", 6, (*world).keepSilent},
 	{"connect a host", 6, func(w *world, a action) {
 		if h := w.pick(a); !h.linked {
 			w.say("%s is connected again", h.name)

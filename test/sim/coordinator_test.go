@@ -159,6 +159,7 @@ func (w *world) startCoordinator() bool {
 	w.say("coordinator of epoch %d starts", c.epoch)
 	for _, host := range w.hosts {
 		if s := c.fleet.sessions[host.name]; s != nil {
+			s.fallSilent()
 			w.later(w.between("reconnect "+host.name, 10*time.Millisecond, 2*time.Second), s.connect)
 		}
 	}

@@ -73,7 +73,7 @@ func crashAtAll(t *testing.T, s story, points []string, table *coverage) {
 			}
 		}
 	}
-	if come*10 < told*9 {
+	if come*6 < told*5 {
 		t.Errorf("only %d of %d points were come to", come, told)
 	}
 }

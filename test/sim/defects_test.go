@@ -65,6 +65,14 @@ var defects = []defect{
 	{"a watch that is resumed misses what has happened", "api/watch.go", "\tif token != \"\" {\n", "\tif token != \"\" && planted(NAME) {\n\t\treturn s.cfg.Records.Store().Revision(ctx)\n\t}\n\tif token != \"\" {\n", 60_000},
 	{"a refusal is told as a fault of the server", "api/errors.go", "\tcase errors.As(err, &refused):\n", "\tcase errors.As(err, &refused) && !planted(NAME):\n", 60_000},
 	{"orphans are left", "reaper/reaper.go", "if !wanted {", "if !wanted && !planted(NAME) {", 50_000},
+	{"silence of what serves is not shown", "engine/silent.go", "\tc.Silent = &model.Silence{Host: o.Host, Since: o.Since}\n\tt.changed = true\n", "\tif planted(NAME) {\n\t\treturn\n\t}\n\tc.Silent = &model.Silence{Host: o.Host, Since: o.Since}\n\tt.changed = true\n", 20_000},
+	{"silence is shown for ever", "engine/silent.go", "\tif c.Silent == nil || c.Silent.Host != o.Host {", "\tif c.Silent == nil || c.Silent.Host != o.Host || planted(NAME) {", 20_000},
+	{"a candidate on a silent host stays healthy", "engine/silent.go", "\tif u.Healthy {\n", "\tif u.Healthy && !planted(NAME) {\n", 20_000},
+	{"a replace goes on elsewhere without the proof", "engine/cancel.go", "\tu.OldGone = true\n\tif u.Switched {", "\tu.OldGone = true\n\tif planted(NAME) && !u.Switched && u.Outcome == \"\" {\n\t\tt.placeAnew(\"h2\")\n\t\treturn\n\t}\n\tif u.Switched {", 20_000},
+	{"what was left behind on a silent host is forgotten", "engine/silent.go", "\t\tt.abandon(u.New)\n", "\t\tif !planted(NAME) {\n\t\t\tt.abandon(u.New)\n\t\t}\n", 20_000},
+	{"a moved candidate has its time anew", "engine/progress.go", "\tif !u.Moved || u.StartedUntil.IsZero() {", "\tif !u.Moved || u.StartedUntil.IsZero() || planted(NAME) {", 60_000},
+	{"a replace stops the old version on a silent host", "engine/silent.go", "func (t *transition) dontStop(host string) {\n", "func (t *transition) dontStop(host string) {\n\tif planted(NAME) {\n\t\tt.enter(model.StepStopOld)\n\t\treturn\n\t}\n", 20_000},
+	{"gateways are not told what was lost with a host", "engine/lost.go", "\tif len(lost) == 0 {\n", "\tif len(lost) == 0 || planted(NAME) {\n", 60_000},
 	{"wanted enclaves are reaped", "reaper/reaper.go", "return ref.ID == e.GetId() && ref.Host == host }", "return ref.ID == e.GetId() && ref.Host == host && !planted(NAME) }", 60_000},
 }
 

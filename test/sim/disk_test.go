@@ -21,8 +21,10 @@ type disk struct {
 	// commit keeps the order of commits and of what is seen of them the same.
 	commit sync.Mutex
 	full   bool
-	// doubtful commits fail although they were applied, failing ones without.
+	// doubtful commits fail although they were applied, failing ones without;
+	// faultAt is when one failed last.
 	doubtful, failing int
+	faultAt           time.Time
 }
 
 // handle is one coordinator's way to the store.
@@ -41,10 +43,12 @@ func (h *handle) Txn(ctx context.Context, compares []store.Compare, ops []store.
 	if err == nil && h.c.reaches("before the commit that enters ", entered) {
 		err = context.Canceled
 	}
-	w.mu.Unlock()
 	if err != nil {
+		h.faultAt = time.Now()
+		w.mu.Unlock()
 		return 0, err
 	}
+	w.mu.Unlock()
 	h.commit.Lock()
 	defer h.commit.Unlock()
 	if err := ctx.Err(); err != nil {
@@ -64,6 +68,7 @@ func (h *handle) Txn(ctx context.Context, compares []store.Compare, ops []store.
 	}
 	if h.doubtful > 0 && !w.calm {
 		h.doubtful--
+		h.faultAt = time.Now()
 		w.say("a commit is applied, and fails")
 		return 0, store.ErrIO
 	}

@@ -43,6 +43,9 @@ type session struct {
 	lastEnclaves time.Time
 	lastFacts    time.Time
 	version      int64
+	// silence counts the times that the host was lost, last at lostAt.
+	silence int
+	lostAt  time.Time
 	// removed: the host was forgotten.
 	removed bool
 }
@@ -81,6 +84,7 @@ func (f *fleet) Add(h model.Host) error {
 		return nil
 	}
 	s := f.add(h)
+	s.fallSilent()
 	f.w.later(f.w.between("reconnect "+h.Name, 10*time.Millisecond, 2*time.Second), s.connect)
 	return nil
 }
@@ -115,6 +119,7 @@ func (s *session) connect() {
 		return
 	}
 	s.connected, s.conn = true, s.conn+1
+	s.silence++
 	h.followers = append(h.followers, s)
 	conn := s.conn
 	snapshot := map[string]*enclave{}
@@ -249,6 +254,7 @@ func (h *host) send(id string, e *enclave) {
 func (h *host) lost() {
 	for _, s := range h.followers {
 		s.connected, s.synced, s.told = false, false, false
+		s.fallSilent()
 		s.wake()
 	}
 	h.followers = nil

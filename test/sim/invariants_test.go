@@ -25,6 +25,11 @@ func (w *world) check(s *seen, was change) {
 	w.calmMeetsNoDeadline(s, was)
 	w.heldUntilAccepted(s, was)
 	w.tornDownAfterProof(s, was)
+	w.notToTheSilent(s, was)
+	w.noDowntimeInSilence(s, was)
+	w.noTimeAnew(s, was)
+	w.nothingUnknownRuns(s)
+	w.lossesToldToGateways(s, was)
 }
 
 // I1: at most one active update per container.

@@ -125,6 +125,7 @@ func newWorld(p plot, s store.Store) *world {
 		methods: map[string]bool{}, calls: map[string]bool{}, decoded: map[string]written{},
 		counts: map[string]uint64{}, judged: map[string]bool{}, healthy: map[string]bool{},
 		forced: map[string]bool{}, refused: map[string]bool{}, requests: map[string]promised{},
+		silences: map[string]silenceOf{},
 	}
 	for i := range 1 + int(mix(p.seed)%3) {
 		w.hosts = append(w.hosts, newHost(w, fmt.Sprintf("h%d", i+1)))
@@ -184,6 +185,7 @@ func (w *world) pass(d time.Duration) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.read()
+	w.silencesShow()
 	for _, c := range w.coords {
 		if w.calm && c != w.leader() {
 			c.die()
@@ -285,6 +287,8 @@ func (w *world) containerRests(s *seen) string {
 		return fmt.Sprintf("update %s is in %s until %s", c.Update, s.update.Step, s.update.Deadline)
 	case c.Teardown != nil:
 		return fmt.Sprintf("the teardown of %s is in %s", s.key, c.Teardown.Step)
+	case c.Silent != nil:
+		return fmt.Sprintf("%s says that %s does not answer", s.key, c.Silent.Host)
 	case len(c.Leftovers) > 0:
 		return fmt.Sprintf("%s has the leftover %s", s.key, c.Leftovers[0].ID)
 	case c.Active == nil && len(s.reservations) > 0:

@@ -27,6 +27,8 @@ type story struct {
 	late bool
 	// mute: the gateways are out of contact from the start of the update on.
 	mute bool
+	// hosts is how many there are, 1 if it is 0.
+	hosts int
 }
 
 func cancelIt(w *world) { w.submit(w.cancels("api", "")) }
@@ -54,11 +56,30 @@ func cancelBurnt(w *world) {
 	w.later(4*time.Minute, w.hosts[0].restart)
 }
 
+// hostFallsSilent cuts off the host of the candidate for good, as far as the story
+// goes.
+func hostFallsSilent(w *world) {
+	h := w.host(w.inProgress("api").New.Host)
+	h.linked = false
+	h.lost()
+}
+
+// silentAndAccepted has a person accept a candidate whose host does not answer,
+// and cancel in the end.
+func silentAndAccepted(w *world) {
+	hostFallsSilent(w)
+	w.later(30*time.Second, func() { acceptIt(w) })
+	w.later(150*time.Second, func() { cancelIt(w) })
+}
+
 func acceptIt(w *world) { w.submit(w.accepts("api", "api-u2")) }
 
 func stopIt(w *world) { w.submit(w.stops("api")) }
 
 func deleteIt(w *world) { w.submit(w.deletes("api")) }
+
+// replaceIt asks for a replace where there is room for two.
+var replaceIt = &cv1.UpdateOptions{Strategy: cv1.Strategy_STRATEGY_REPLACE}
 
 var stories = []story{
 	{name: "blue-green", repo: "one"},
@@ -74,6 +95,12 @@ var stories = []story{
 	{name: "replace that is cancelled, and stops slowly", repo: "eight", at: model.StepHealth, does: cancelIt, slow: true},
 	{name: "replace that is cancelled while the route is held", repo: "eight", at: model.StepHoldRoute, does: cancelIt, mute: true},
 	{name: "cancelled while the order to boot is on its way", repo: "one", at: model.StepBoot, does: cancelCutOff, late: true},
+	{name: "the candidate's host falls silent before it boots", repo: "one", hosts: 2, at: model.StepPrepare, does: hostFallsSilent},
+	{name: "the candidate's host falls silent while it starts", repo: "one", hosts: 2, at: model.StepHealth, does: hostFallsSilent},
+	{name: "the host of a held candidate falls silent", repo: "one", hosts: 2, options: &cv1.UpdateOptions{Hold: true}, at: model.StepHold, does: silentAndAccepted},
+	{name: "replace whose host falls silent before the downtime", repo: "eight", options: replaceIt, hosts: 2, at: model.StepHoldRoute, does: hostFallsSilent, mute: true},
+	{name: "replace whose host falls silent while the old version stops", repo: "eight", options: replaceIt, hosts: 2, at: model.StepStopOld, does: hostFallsSilent},
+	{name: "replace whose host falls silent while it starts", repo: "eight", options: replaceIt, hosts: 2, at: model.StepHealth, does: hostFallsSilent},
 	{name: "stop in the middle", repo: "one", at: model.StepAttest, does: stopIt},
 	{name: "delete in the middle", repo: "eight", at: model.StepBoot, does: deleteIt},
 }
@@ -97,7 +124,7 @@ func tell(t *testing.T, s story, at string, crossing int, verbose bool) (points 
 	t.Helper()
 	synctest.Test(t, func(*testing.T) {
 		w := newWorld(plot{seed: 3}, memory.New(memory.Config{}))
-		w.hosts, w.tame, w.keep, w.verbose = w.hosts[:1], true, true, verbose
+		w.hosts, w.tame, w.keep, w.verbose = w.hosts[:max(1, s.hosts)], true, true, verbose
 		if s.destiny != fine {
 			w.destiny = func(id string) fate {
 				if strings.Contains(id, "-r2-") {

@@ -50,6 +50,9 @@ type world struct {
 	// without a proof, and the reaper's.
 	refused  map[string]bool
 	requests map[string]promised
+	// silences are the enclaves of whose host it was last told that it does not
+	// answer.
+	silences map[string]silenceOf
 	decoded  map[string]written
 	// methods are those of the API, calls those that were made.
 	methods, calls map[string]bool
@@ -130,12 +133,19 @@ func (w *world) latency(what string) time.Duration {
 	return d * time.Duration(1+w.slow)
 }
 
-// later runs f under the lock after a while.
+// later runs f under the lock after a while: that is a step.
 func (w *world) later(d time.Duration, f func()) {
+	w.unstepped(d, func() {
+		w.stats.steps++
+		f()
+	})
+}
+
+// unstepped is later for what hardly ever changes anything.
+func (w *world) unstepped(d time.Duration, f func()) {
 	time.AfterFunc(d, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.stats.steps++
 		f()
 	})
 }
