@@ -119,6 +119,9 @@ func (s *session) lost(err error) {
 	now := s.fleet.cfg.Now()
 	var due, long bool
 	s.update(func() {
+		if s.status == Ready {
+			s.seen = now
+		}
 		if s.status != status {
 			s.fleet.cfg.Log.Warn("host lost", "host", s.record.Name, "status", string(status), "error", err)
 			s.lostAt, s.silence, s.noticed = now, now.Add(s.fleet.notice()), false
@@ -210,7 +213,7 @@ func (s *session) takeFacts(h *agentv1.Host) error {
 		return fmt.Errorf("the agent reports %d GPUs, more than %d", len(h.GetGpus()), maxGPUs)
 	}
 	s.update(func() {
-		s.facts, s.told, s.seen = h, true, s.fleet.cfg.Now()
+		s.facts, s.told = h, true
 		s.nowReady()
 	})
 	return nil
@@ -269,7 +272,7 @@ func (s *session) collect(snapshot map[string]*agentv1.Enclave, m *agentv1.Watch
 		return snapshot, nil
 	}
 	s.update(func() {
-		s.enclaves, s.synced, s.seen = snapshot, true, s.fleet.cfg.Now()
+		s.enclaves, s.synced = snapshot, true
 		s.nowReady()
 	})
 	for _, e := range snapshot {
@@ -286,13 +289,11 @@ func (s *session) change(m *agentv1.WatchEnclavesResponse) {
 			if len(s.enclaves) < maxEnclaves || s.enclaves[ev.Changed.GetId()] != nil {
 				s.enclaves[ev.Changed.GetId()] = ev.Changed
 			}
-			s.seen = s.fleet.cfg.Now()
 		})
 		s.fleet.observed(s.record.Name, ev.Changed)
 	case *agentv1.WatchEnclavesResponse_DeletedId:
 		s.update(func() {
 			delete(s.enclaves, ev.DeletedId)
-			s.seen = s.fleet.cfg.Now()
 		})
 		s.fleet.absent(s.record.Name, ev.DeletedId)
 	}

@@ -62,3 +62,27 @@ func TestSilenceIsToldToWhomRoomWasPromised(t *testing.T) {
 		after(20*time.Second, 1, 1, "after another loss, at its time")
 	})
 }
+
+func TestAHostIsSeenUntilItIsLost(t *testing.T) {
+	a := newAgent()
+	bubble(t, a, func(t *testing.T, f *Fleet, _ *heard) {
+		seen := func() time.Time {
+			t.Helper()
+			v, err := f.View("h1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return v.Seen
+		}
+		time.Sleep(time.Hour) // and the agent has nothing new to say
+		if got := seen(); !got.Equal(time.Now()) {
+			t.Errorf("a host that answers was seen at %v, want now, %v", got, time.Now())
+		}
+		lost := time.Now()
+		a.down()
+		time.Sleep(time.Hour)
+		if got := seen(); !got.Equal(lost) {
+			t.Errorf("a host that is lost was seen at %v, want %v", got, lost)
+		}
+	})
+}

@@ -109,7 +109,7 @@ type Host struct {
 	Facts *v1.Host `protobuf:"bytes,9,opt,name=facts,proto3" json:"facts,omitempty"`
 	// Enclaves on it, by id.
 	Enclaves []string `protobuf:"bytes,10,rep,name=enclaves,proto3" json:"enclaves,omitempty"`
-	// When its agent last answered.
+	// Until when its agent answered: now, of a host that is ready.
 	SeenTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=seen_time,json=seenTime,proto3" json:"seen_time,omitempty"`
 	// When it was added.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
