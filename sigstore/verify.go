@@ -63,7 +63,7 @@ func judge(verifier *verify.Verifier, q sigstore.Request) (a sigstore.Answer) {
 	c := result.Signature.Certificate
 	who := sigstore.Identity{Issuer: c.Issuer, Subject: c.SubjectAlternativeName}
 	if !slices.Contains(q.Identities, who) {
-		return refuse(sigstore.OtherIdentity, fmt.Errorf("it is signed by %.512s, who is not trusted for this repository", who))
+		return refuse(sigstore.OtherIdentity, fmt.Errorf("it is signed by %.512s, and not by whom it must be", who))
 	}
 	return sigstore.Answer{Version: sigstore.Version, Accepted: true, Identity: who}
 }

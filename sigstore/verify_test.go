@@ -101,9 +101,9 @@ func TestEveryOtherBundleIsRefusedForItsReason(t *testing.T) {
 	}{
 		{"another identity", question(root, good, person), sigstore.OtherIdentity, workflow.Subject},
 		{"another issuer", question(root, good, swapped("https://issuer.test", workflow.Subject)), sigstore.OtherIdentity, workflow.Issuer},
-		{"another branch", question(root, good, swapped(workflow.Issuer, workflow.Subject+"2")), sigstore.OtherIdentity, "not trusted"},
-		{"the beginning of the identity", question(root, good, swapped(workflow.Issuer, strings.TrimSuffix(workflow.Subject, "main"))), sigstore.OtherIdentity, "not trusted"},
-		{"issuer and subject of two identities", question(root, good, swapped(workflow.Issuer, person.Subject), swapped(person.Issuer, workflow.Subject)), sigstore.OtherIdentity, "not trusted"},
+		{"another branch", question(root, good, swapped(workflow.Issuer, workflow.Subject+"2")), sigstore.OtherIdentity, "not by whom"},
+		{"the beginning of the identity", question(root, good, swapped(workflow.Issuer, strings.TrimSuffix(workflow.Subject, "main"))), sigstore.OtherIdentity, "not by whom"},
+		{"issuer and subject of two identities", question(root, good, swapped(workflow.Issuer, person.Subject), swapped(person.Issuer, workflow.Subject)), sigstore.OtherIdentity, "not by whom"},
 		{"another trusted root", question(otherRoot, good, workflow), sigstore.BadSignature, "log"},
 		{"an expired certificate", question(root, flawed(sigstoretest.Expired), workflow), sigstore.BadSignature, "validity"},
 		{"no entry in the log", question(root, flawed(sigstoretest.NotLogged), workflow), sigstore.BadSignature, "log entries"},

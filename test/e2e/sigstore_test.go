@@ -23,20 +23,26 @@ var (
 	otherWorkflow   = sigstore.Identity{Issuer: "https://issuer.test", Subject: "https://git.test/acme/api/release.yaml@refs/heads/feature"}
 )
 
-// identities starts a fleet whose coordinator trusts an identity of a Sigstore's and
-// no key.
-func identities(t *testing.T, s *sigstoretest.Sigstore) *fleet {
+// rooted writes the trusted root of a Sigstore.
+func rooted(t *testing.T, s *sigstoretest.Sigstore) string {
 	t.Helper()
-	program, err := sigstoreProgram()
-	if err != nil {
-		t.Fatal(err)
-	}
 	text, err := s.TrustedRoot()
 	if err != nil {
 		t.Fatal(err)
 	}
-	root := filepath.Join(t.TempDir(), "trusted_root.json")
-	if err := os.WriteFile(root, text, 0o600); err != nil {
+	path := filepath.Join(t.TempDir(), "trusted_root.json")
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// identities starts a fleet whose coordinator trusts an identity of a Sigstore's and
+// no key.
+func identities(t *testing.T, root string) *fleet {
+	t.Helper()
+	program, err := sigstoreProgram()
+	if err != nil {
 		t.Fatal(err)
 	}
 	return start(t, dev.Options{Hosts: []string{"none"}, Releases: []string{
@@ -46,8 +52,8 @@ func identities(t *testing.T, s *sigstoretest.Sigstore) *fleet {
 }
 
 // published measures a tag with the command line, and attaches the bundle that sign
-// makes over its manifest.
-func (f *fleet) published(t *testing.T, dir, tag string, number int, sign func(manifest []byte) ([]byte, error)) {
+// makes over its manifest. It returns the names of both files.
+func (f *fleet) published(t *testing.T, dir, tag string, number int, sign func(manifest []byte) ([]byte, error)) (plain, signed string) {
 	t.Helper()
 	work := t.TempDir()
 	in := func(name string) string { return filepath.Join(work, name) }
@@ -73,6 +79,26 @@ func (f *fleet) published(t *testing.T, dir, tag string, number int, sign func(m
 	}
 	put("manifest.sigstore.json", bundle)
 	f.ok(t, "release", "attach", "-C", dir, "--manifest", in("manifest.json"), "--bundle", in("manifest.sigstore.json"))
+	return in("manifest.json"), in("manifest.sigstore.json")
+}
+
+// verifies asks the command line, with the real program, for the reason why a bundle
+// is refused; empty if it is accepted.
+func (f *fleet) verifies(t *testing.T, root, plain, bundle, reason string) {
+	t.Helper()
+	program, err := sigstoreProgram()
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"release", "verify", "--manifest", plain, "--bundle", bundle, "--trusted-root", root,
+		"--issuer", releaseWorkflow.Issuer, "--subject", releaseWorkflow.Subject, "--sigstore", program}
+	if reason != "" {
+		if r := f.casemate(t, args...); r.code != 1 || !strings.Contains(r.out, "["+reason+"]") {
+			t.Errorf("release verify: exit %d, want 1 with %s\nstdout: %s\nstderr: %s", r.code, reason, r.out, r.err)
+		}
+	} else if out := f.ok(t, args...); !strings.Contains(out, "signed by "+releaseWorkflow.String()) {
+		t.Errorf("release verify doesn't say who signed:\n%s", out)
+	}
 }
 
 func TestATagIsDeployedByTheSigstoreBundleOverItsManifest(t *testing.T) {
@@ -81,7 +107,8 @@ func TestATagIsDeployedByTheSigstoreBundleOverItsManifest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := identities(t, s)
+	root := rooted(t, s)
+	f := identities(t, root)
 	key, err := f.ReleaseKey()
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +140,8 @@ func TestATagIsDeployedByTheSigstoreBundleOverItsManifest(t *testing.T) {
 	}
 	for i, c := range cases {
 		if c.sign != nil {
-			f.published(t, dir, c.tag, i+1, c.sign)
+			plain, bundle := f.published(t, dir, c.tag, i+1, c.sign)
+			f.verifies(t, root, plain, bundle, c.reason)
 		}
 	}
 

@@ -3,14 +3,12 @@ package releases
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
 	"github.com/casemate-dev/casemate/pkg/release"
 	"github.com/casemate-dev/casemate/pkg/release/git"
 	"github.com/casemate-dev/casemate/pkg/release/manifest"
-	"github.com/casemate-dev/casemate/pkg/release/sigstore"
 )
 
 // NoSigner says that nobody is trusted to sign releases of this org and repository.
@@ -18,13 +16,6 @@ const NoSigner manifest.Reason = "MANIFEST_NO_SIGNER"
 
 // Unsigned is the insecure mode of releases without a signed manifest.
 const Unsigned = "unsigned"
-
-// Bundles verifies Sigstore bundles; *sigstore.Verifier does.
-type Bundles interface {
-	// Verify says which of the identities signed the artifact. A bundle that is not
-	// accepted is a *sigstore.RefusedError; other errors say nothing of it.
-	Verify(ctx context.Context, artifact, bundle []byte, identities []sigstore.Identity) (sigstore.Identity, error)
-}
 
 // Config says who is trusted.
 type Config struct {
@@ -35,7 +26,7 @@ type Config struct {
 	// there is no signer. They are marked.
 	AllowUnsigned bool
 	// Bundles verifies Sigstore bundles; nil refuses them.
-	Bundles Bundles
+	Bundles manifest.Bundles
 }
 
 // Policy judges releases. It is safe for concurrent use.
@@ -150,21 +141,9 @@ func (p *Policy) openBundle(ctx context.Context, s *Signer, files git.Published)
 	case p.cfg.Bundles == nil:
 		return refuse(manifest.SignedByAnother, "it is signed with Sigstore, and releases.sigstore is not configured")
 	}
-	who, err := p.cfg.Bundles.Verify(ctx, files.Plain, files.Bundle, s.Identities)
-	var refused *sigstore.RefusedError
-	switch {
-	case errors.As(err, &refused) && refused.Reason == sigstore.OtherIdentity:
-		return refuse(manifest.SignedByAnother, "%s", refused.Detail)
-	case errors.As(err, &refused) && refused.Reason == sigstore.Malformed:
-		return refuse(manifest.Malformed, "%s: %s", git.BundleFile, refused.Detail)
-	case errors.As(err, &refused):
-		return refuse(manifest.BadSignature, "%s: %s", git.BundleFile, refused.Detail)
-	case err != nil:
-		return nil, "", fmt.Errorf("verify the release's Sigstore bundle: %w", err)
-	}
-	m, err := manifest.Parse(files.Plain)
+	o, who, err := manifest.OpenBundle(ctx, p.cfg.Bundles, files.Plain, files.Bundle, s.Identities)
 	if err != nil {
-		return refuse(manifest.Malformed, "%v", err)
+		return nil, "", err
 	}
-	return &manifest.Opened{Manifest: m, Payload: files.Plain}, who.String(), nil
+	return o, who.String(), nil
 }

@@ -75,7 +75,8 @@ type Opened struct {
 	Manifest *Manifest
 	// Payload is the manifest's own bytes.
 	Payload []byte
-	// KeyID names the trusted key that signed it, the first if there are several.
+	// KeyID names the trusted key that signed it, the first if there are several;
+	// empty if an identity of Sigstore's did.
 	KeyID string
 }
 
