@@ -49,7 +49,7 @@ domain where the service behind it looks at it: curl -H 'Host: NAME'.
 Exit codes: 0 ended by Ctrl-C; 1 refused, with the failed checks; 2 arguments or files
 that can't be used, or an enclave that gives no evidence.`,
 		Example: "  casemate connect api.example.com --port 8080 --manifest manifest.dsse.json --signer release.pub\n" +
-			"  casemate connect api --port 8080 --manifest manifest.dsse.json --signer release.pub --repo https://github.com/acme/api --tag v1.2.3",
+			"  casemate connect api --port 8080 --repo https://github.com/acme/api --tag v1.2.3 --signer release.pub",
 		RunE: attestRun(func(cmd *cobra.Command) error {
 			err := r.run(cmd)
 			if err != nil && cmd.Context().Err() != nil {

@@ -45,7 +45,7 @@ var enclaveFlags = []string{
 // have a meaning only with some arguments.
 func (p *enclavePins) flags(c *cobra.Command, when string) {
 	f := c.Flags()
-	f.StringVar(&p.manifest, "manifest", "", when+"the release's signed manifest, as release sign writes it")
+	f.StringVar(&p.manifest, "manifest", "", when+"the release's signed manifest, as release sign writes it (default what was pushed beside --tag in --repo)")
 	f.StringVar(&p.repo, "repo", "", when+"the manifest must be for this Git repository's tag, commit and config as they are now; beside --tag")
 	f.StringVar(&p.tag, "tag", "", when+"the release's tag in that repository")
 	f.StringArrayVar(&p.signers, "signer", nil, when+"a file with public keys, PEM, of which one must have signed the manifest; repeatable")
@@ -143,8 +143,9 @@ func (p *enclavePins) platformDigest() (*[32]byte, error) {
 }
 
 // howToPin says what to give where nothing says what must run.
-const howToPin = `nothing says what must run there: give the release's signed manifest (--manifest FILE) and who must
-have signed it (--signer FILE); or say --not-pinned release, and the verdict will not tell what runs there`
+const howToPin = `nothing says what must run there: give the release's signed manifest (--manifest FILE, or --repo URL and
+--tag TAG beside which it was pushed) and who must have signed it (--signer FILE); or say --not-pinned release, and the
+verdict will not tell what runs there`
 
 // pinnedRelease reads the release that must run. It is nil if whoever called accepts
 // any; a manifest that is refused gives a *manifest.RefusedError.
@@ -161,10 +162,10 @@ func (a *app) pinnedRelease(ctx context.Context, p *enclavePins) (*attested.Rele
 		return nil, usagef("--not-pinned release excludes --manifest, --repo, --tag, --signer and --floor")
 	case anyRelease:
 		return nil, nil
-	case p.manifest == "":
-		return nil, usagef("%s", howToPin)
 	case fromRepo && (p.repo == "" || p.tag == ""):
 		return nil, usagef("--repo and --tag belong together")
+	case p.manifest == "" && !fromRepo:
+		return nil, usagef("%s", howToPin)
 	case len(p.signers) == 0:
 		return nil, usagef("--signer is missing: a manifest counts for nothing unless it is known who must have signed it")
 	}
@@ -200,26 +201,59 @@ func (a *app) signerKeys(files []string) ([]crypto.PublicKey, error) {
 	return keys, nil
 }
 
-// readManifest reads and verifies the manifest. If a tag is named it must be for what
-// the tag holds.
+// readManifest reads and verifies the manifest: that of --manifest, or else what was
+// pushed beside the tag. If a tag is named it must be for what the tag holds.
 func (a *app) readManifest(ctx context.Context, p *enclavePins, keys []crypto.PublicKey) (*manifest.Manifest, error) {
 	signed, err := a.attestFile("manifest", p.manifest, manifest.MaxEnvelopeBytes)
 	if err != nil {
 		return nil, err
 	}
-	want := manifest.Expect{Floor: p.floor}
-	if p.repo != "" {
-		resolver, err := git.New(git.Config{LocalPaths: true})
-		if err != nil {
-			return nil, err
-		}
-		r, _, err := resolver.Release(ctx, git.Request{Repository: p.repo, Tag: p.tag})
-		if err != nil {
-			return nil, err
-		}
-		want = manifest.ExpectRelease(*r, p.floor)
+	if p.repo == "" {
+		return manifest.Verify(signed, keys, manifest.Expect{Floor: p.floor})
 	}
-	return manifest.Verify(signed, keys, want)
+	found, err := resolve(ctx, p.repo, p.tag)
+	if err != nil {
+		return nil, err
+	}
+	r, _, err := found.Release()
+	if err != nil {
+		return nil, err
+	}
+	if p.manifest == "" {
+		if signed, err = pushedEnvelope(found); err != nil {
+			return nil, err
+		}
+	}
+	return manifest.Verify(signed, keys, manifest.ExpectRelease(*r, p.floor))
+}
+
+// resolve reads a tag and what was pushed beside it, without credentials. A manifest
+// there that can't be read is a refusal, as it is for the coordinator.
+func resolve(ctx context.Context, repo, tag string) (*git.Found, error) {
+	resolver, err := git.New(git.Config{LocalPaths: true})
+	if err != nil {
+		return nil, err
+	}
+	found, err := resolver.Resolve(ctx, git.Request{Repository: repo, Tag: tag})
+	if errors.Is(err, git.ErrManifest) {
+		return nil, &manifest.RefusedError{Reason: manifest.Malformed, Detail: err.Error()}
+	}
+	return found, err
+}
+
+// pushedEnvelope is the signed manifest beside a tag. Only keys are trusted here, so
+// one that is signed with Sigstore alone is signed by somebody else.
+func pushedEnvelope(found *git.Found) ([]byte, error) {
+	at := git.ManifestRefs + found.Tag + " of " + found.Repository
+	switch files := found.Manifest; {
+	case files.Envelope != nil:
+		return files.Envelope, nil
+	case files.Bundle != nil:
+		return nil, &manifest.RefusedError{Reason: manifest.SignedByAnother, Detail: at + " is signed with Sigstore only, and --signer names keys: check its bundle with casemate release verify"}
+	case files.Plain != nil:
+		return nil, &manifest.RefusedError{Reason: manifest.Unsigned, Detail: at + " has no signature"}
+	}
+	return nil, &manifest.RefusedError{Reason: manifest.Missing, Detail: "there is no manifest at " + at}
 }
 
 // enclaveJudge makes the judge, and what is closed after it.

@@ -162,13 +162,19 @@ func (r *Resolver) Release(ctx context.Context, req Request) (*release.Release, 
 	if err != nil {
 		return nil, nil, err
 	}
-	config, warnings, err := release.Parse(found.ConfigName, found.Content)
+	return found.Release()
+}
+
+// Release parses the config. One that is refused gives a *release.ParseError; the
+// warnings are given either way.
+func (f *Found) Release() (*release.Release, []release.Warning, error) {
+	config, warnings, err := release.Parse(f.ConfigName, f.Content)
 	if err != nil {
-		return nil, warnings, fmt.Errorf("config of %s at %s: %w", found.Repository, found.Tag, err)
+		return nil, warnings, fmt.Errorf("config of %s at %s: %w", f.Repository, f.Tag, err)
 	}
 	return &release.Release{
-		Repository: found.Repository, Tag: found.Tag, Commit: found.Commit,
-		ConfigName: found.ConfigName, Config: config,
+		Repository: f.Repository, Tag: f.Tag, Commit: f.Commit,
+		ConfigName: f.ConfigName, Config: config,
 	}, warnings, nil
 }
 
