@@ -28,6 +28,10 @@ type Config struct {
 	// SimulatedRoots is a PEM file with the root certificates that the policy's
 	// section "simulated" names by digest.
 	SimulatedRoots string `yaml:"simulated_roots"`
+	// SimulatedCollateral is the folder with what is published under those roots; it
+	// is looked into for evidence under one of them and for no other, and never
+	// fetched into.
+	SimulatedCollateral string `yaml:"simulated_collateral"`
 	// Collateral says where vendors' documents come from.
 	Collateral Collateral `yaml:"collateral"`
 }
@@ -66,6 +70,9 @@ func (c Config) Check(prefix string, simulated bool) error {
 	add("simulated_roots", err)
 	_, err = c.Collateral.getter()
 	add("collateral.services", err)
+	if c.SimulatedCollateral != "" && c.SimulatedRoots == "" {
+		add("simulated_collateral", errors.New("it is of no use without simulated_roots"))
+	}
 	if len(errs) == 0 {
 		_, err = judge.New(judge.Config{Policy: p, SimulatedRoots: roots})
 		add("policy", err)
@@ -87,11 +94,28 @@ func (c Config) Open(simulated bool, now func() time.Time) (*judge.Judge, io.Clo
 	if err != nil {
 		return nil, nil, fmt.Errorf("attestation: collateral: %w", err)
 	}
-	j, err := judge.New(judge.Config{Policy: p, SimulatedRoots: roots, Getter: getter, Now: now})
+	fakeGetter, fakeCloser, err := Collateral{Folder: c.SimulatedCollateral}.open(p.Collateral.AllowStale, now)
 	if err != nil {
-		return nil, nil, errors.Join(err, closer.Close())
+		return nil, nil, errors.Join(fmt.Errorf("attestation: simulated collateral: %w", err), closer.Close())
 	}
-	return j, closer, nil
+	both := closers{closer, fakeCloser}
+	j, err := judge.New(judge.Config{Policy: p, SimulatedRoots: roots, Getter: getter, SimulatedGetter: fakeGetter, Now: now})
+	if err != nil {
+		return nil, nil, errors.Join(err, both.Close())
+	}
+	return j, both, nil
+}
+
+// closers are closed together.
+type closers []io.Closer
+
+// Close implements io.Closer.
+func (c closers) Close() error {
+	var errs []error
+	for _, one := range c {
+		errs = append(errs, one.Close())
+	}
+	return errors.Join(errs...)
 }
 
 func (c Config) policy(simulated bool) (*policy.Policy, error) {

@@ -18,6 +18,7 @@ type devFlags struct {
 	dir, bin string
 	hosts    []string
 	gateways int
+	tee      string
 	keep     bool
 }
 
@@ -42,6 +43,7 @@ func newDev(a *app) *cobra.Command {
 		c.Flags().StringVar(&f.bin, "bin", "", "folder with the daemons' binaries (default this program's)")
 		c.Flags().StringArrayVar(&f.hosts, "host", []string{"8xH200", "8xH200"}, "a fake host by its preset; repeat for more")
 		c.Flags().IntVar(&f.gateways, "gateways", 1, "how many gateways run")
+		c.Flags().StringVar(&f.tee, "tee", dev.SEVSNP, "what the enclaves show, signed by simulated vendors: sev-snp, tdx, or none, a mark that nobody signs")
 	}
 	demo.Flags().BoolVar(&f.keep, "keep", false, "leave the fleet running afterwards, until Ctrl-C")
 	return group("dev", "Run a whole fleet on this machine, with fake GPUs and simulated enclaves", nil, up, demo)
@@ -50,6 +52,11 @@ func newDev(a *app) *cobra.Command {
 // devStart starts a fleet; the returned function stops it and removes what need
 // not be kept.
 func (a *app) devStart(ctx context.Context, f devFlags) (*dev.Fleet, func() error, error) {
+	switch f.tee {
+	case dev.SEVSNP, dev.TDX, dev.NoTEE:
+	default:
+		return nil, nil, usagef("--tee is %s, %s or %s, not %.40q", dev.SEVSNP, dev.TDX, dev.NoTEE, f.tee)
+	}
 	temporary := f.dir == ""
 	if temporary {
 		dir, err := os.MkdirTemp("", "casemate-")
@@ -66,7 +73,7 @@ func (a *app) devStart(ctx context.Context, f devFlags) (*dev.Fleet, func() erro
 		f.bin = filepath.Dir(self)
 	}
 	fleet, err := dev.Start(ctx, dev.Options{
-		Dir: f.dir, Bin: f.bin, Hosts: f.hosts, Gateways: f.gateways, Limits: []string{"drain: 3s", "stop: 10s"},
+		Dir: f.dir, Bin: f.bin, Hosts: f.hosts, Gateways: f.gateways, TEE: f.tee, Limits: []string{"drain: 3s", "stop: 10s"},
 	})
 	if err != nil {
 		return nil, nil, err

@@ -31,6 +31,7 @@ type enclavePins struct {
 	platform            string
 	connectTo           string
 	policy, roots       string
+	published           string
 	cache, ca           string
 	addresses           []string
 }
@@ -38,7 +39,7 @@ type enclavePins struct {
 // enclaveFlags are the names of those flags, but for --policy.
 var enclaveFlags = []string{
 	"manifest", "signer", "repo", "tag", "floor", "not-pinned", "platform-digest", "connect-to",
-	"simulated-roots", "cache", "address", "ca",
+	"simulated-roots", "simulated-collateral", "cache", "address", "ca",
 }
 
 // flags adds the flags to a command. when begins the description of each where they
@@ -54,6 +55,7 @@ func (p *enclavePins) flags(c *cobra.Command, when string) {
 	f.StringVar(&p.platform, "platform-digest", "", when+"the digest of the enclave's platform part, 64 hex digits (default not compared, and listed)")
 	f.StringVar(&p.connectTo, "connect-to", "", when+"connect to this HOST:PORT instead of NAME's own")
 	f.StringVar(&p.roots, "simulated-roots", "", when+"the root certificates, PEM, that the policy's section simulated names")
+	f.StringVar(&p.published, "simulated-collateral", "", when+"a folder with what is published under those roots; nothing is fetched into it")
 	f.StringVar(&p.cache, "cache", "", when+"a folder with collateral, as prefetch fills it")
 	f.StringArrayVar(&p.addresses, "address", nil, when+"SERVICE=URL, or SERVICE=vendor: fetch what the folder lacks there (default fetch nothing); repeatable")
 	f.StringVar(&p.ca, "ca", "", when+"trust the certificates in this PEM file for those addresses")
@@ -267,7 +269,7 @@ func (a *app) enclaveJudge(p *enclavePins) (*judge.Judge, io.Closer, error) {
 		services[name] = address
 	}
 	config := attestation.Config{
-		Policy: p.policy, SimulatedRoots: p.roots,
+		Policy: p.policy, SimulatedRoots: p.roots, SimulatedCollateral: p.published,
 		Collateral: attestation.Collateral{Folder: p.cache, Services: services, CA: p.ca},
 	}
 	// Simulated evidence is accepted only if a policy file names it.

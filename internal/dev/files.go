@@ -35,6 +35,9 @@ func (f *Fleet) write() error {
 	if _, err := vendors.Open(f.vendor(), time.Now()); err != nil {
 		return err
 	}
+	if err := f.put(unsignedPolicy, "simulated: {unsigned: true}\n"); err != nil {
+		return err
+	}
 	if _, err := f.ReleaseKey(); err != nil {
 		return err
 	}
@@ -105,10 +108,16 @@ allow_insecure: [simulated, debug]
 // vendor is the folder of the simulated vendors, which all hosts share.
 func (f *Fleet) vendor() string { return f.file("vendor") }
 
-// attestation is the section that accepts their evidence.
+// unsignedPolicy accepts what nobody signs.
+const unsignedPolicy = "unsigned-policy.yaml"
+
+// attestation is the section that accepts the enclaves' evidence.
 func (f *Fleet) attestation() string {
-	return fmt.Sprintf("attestation:\n  policy: %s\n  simulated_roots: %s\n",
-		filepath.Join(f.vendor(), vendors.PolicyFile), filepath.Join(f.vendor(), vendors.RootsFile))
+	if f.TEE == NoTEE {
+		return fmt.Sprintf("attestation:\n  policy: %s\n", f.file(unsignedPolicy))
+	}
+	return fmt.Sprintf("attestation:\n  policy: %s\n  simulated_roots: %s\n  simulated_collateral: %s\n",
+		filepath.Join(f.vendor(), vendors.PolicyFile), filepath.Join(f.vendor(), vendors.RootsFile), filepath.Join(f.vendor(), vendors.CollateralFolder))
 }
 
 func (f *Fleet) writeCoordinator() error {

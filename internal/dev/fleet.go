@@ -16,6 +16,13 @@ import (
 	"github.com/casemate-dev/casemate/internal/rpc"
 )
 
+// What a fleet's enclaves have evidence of: simulated vendors sign it, or nobody does.
+const (
+	SEVSNP = "sev-snp"
+	TDX    = "tdx"
+	NoTEE  = "none"
+)
+
 // Options describe a fleet.
 type Options struct {
 	// Dir holds all state, logs and sockets. It must be short: a socket's path has
@@ -25,7 +32,7 @@ type Options struct {
 	Bin string
 	// Hosts are the presets of fake hosts, one agent each, such as 8xH200.
 	Hosts []string
-	// TEE is what enclaves have evidence of: sev-snp, the default, tdx, or none.
+	// TEE is what enclaves have evidence of: SEVSNP, the default, TDX, or NoTEE.
 	TEE string
 	// Gateways is how many gateways run; 0 means one.
 	Gateways int
@@ -92,7 +99,7 @@ func Start(ctx context.Context, o Options) (_ *Fleet, retErr error) {
 		f.Gateways = 1
 	}
 	if f.TEE == "" {
-		f.TEE = "sev-snp"
+		f.TEE = SEVSNP
 	}
 	if f.ReadyTimeout == 0 {
 		f.ReadyTimeout = 30 * time.Second

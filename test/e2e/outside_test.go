@@ -59,6 +59,7 @@ func (f *fleet) pins(t *testing.T, a app) []string {
 	flags := []string{
 		"--connect-to", f.GatewayAddr,
 		"--policy", filepath.Join(vendor, vendors.PolicyFile), "--simulated-roots", filepath.Join(vendor, vendors.RootsFile),
+		"--simulated-collateral", filepath.Join(vendor, vendors.CollateralFolder),
 	}
 	for flag, text := range map[string][]byte{
 		"manifest": signed, "signer": pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: spki}),

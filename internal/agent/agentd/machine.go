@@ -48,6 +48,7 @@ func makeJudge(cfg Config) (*judge.Judge, io.Closer, error) {
 			return nil, nil, err
 		}
 		c.Policy, c.SimulatedRoots = filepath.Join(folder, vendors.PolicyFile), filepath.Join(folder, vendors.RootsFile)
+		c.SimulatedCollateral = filepath.Join(folder, vendors.CollateralFolder)
 	}
 	return c.Open(simulated, time.Now)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
 	guestsim "github.com/casemate-dev/casemate/internal/guest/simulated"
 	"github.com/casemate-dev/casemate/pkg/attest"
+	"github.com/casemate-dev/casemate/pkg/attest/collateral"
 	"github.com/casemate-dev/casemate/pkg/attest/evidence"
 	"github.com/casemate-dev/casemate/pkg/attest/judge"
 	"github.com/casemate-dev/casemate/pkg/attest/policy"
@@ -90,7 +91,12 @@ func newHost(t *testing.T) *host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if h.trusts, err = judge.New(judge.Config{Policy: p, SimulatedRoots: roots}); err != nil {
+	published, err := collateral.NewCache(collateral.CacheConfig{Folder: filepath.Join(folder, vendors.CollateralFolder)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = published.Close() })
+	if h.trusts, err = judge.New(judge.Config{Policy: p, SimulatedRoots: roots, SimulatedGetter: published}); err != nil {
 		t.Fatal(err)
 	}
 	return h

@@ -82,6 +82,9 @@ func (v *Vendors) addDevice(m *stored, arch nvidia.Architecture, name string) er
 		if text, err = d.Marshal(); err != nil {
 			return fmt.Errorf("make simulated device: %w", err)
 		}
+		if err := v.publishDevice(d); err != nil {
+			return err
+		}
 		v.devices[key] = text
 	}
 	m.Devices = append(m.Devices, text)
@@ -173,8 +176,8 @@ func (m *Machine) Devices(nonce [32]byte) ([][]byte, error) {
 	links := m.links()
 	var out [][]byte
 	for _, d := range m.devices {
-		spec := links
-		spec.Nonce = nonce[:]
+		spec := reportOf(d.Spec.Arch)
+		spec.Mode, spec.LinkedSwitches, spec.LinkedGPUs, spec.Nonce = links.Mode, links.LinkedSwitches, links.LinkedGPUs, nonce[:]
 		e, err := d.Evidence(spec)
 		if err != nil {
 			return nil, fmt.Errorf("simulated device: %w", err)

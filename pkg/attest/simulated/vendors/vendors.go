@@ -34,6 +34,7 @@ const (
 
 	amdFile    = "amd.pem"
 	intelFile  = "intel.pem"
+	tcbFile    = "intel-authorities.pem"
 	nvidiaFile = "nvidia.seed"
 )
 
@@ -42,17 +43,21 @@ const age = 24 * time.Hour
 
 // Vendors can make machines. It is safe for concurrent use.
 type Vendors struct {
-	amd    *sevsnptest.Signer
-	chip   *sevsnptest.Chip
-	intel  *tdxtest.Platform
-	nvidia *nvidiatest.PKI
+	dir         string
+	now         func() time.Time
+	amd         *sevsnptest.Signer
+	chip        *sevsnptest.Chip
+	intel       *tdxtest.Platform
+	authorities *tdxtest.PKI
+	nvidia      *nvidiatest.PKI
 
 	mu      sync.Mutex
 	devices map[string][]byte // by what they are
 }
 
 // Open reads the vendors of a folder, which are made at the first time: that takes
-// some hundred milliseconds. Several processes may open one folder.
+// some hundred milliseconds. It publishes what they have to ([CollateralFolder]).
+// Several processes may open one folder.
 func Open(dir string, now time.Time) (*Vendors, error) {
 	v, err := load(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -63,7 +68,9 @@ func Open(dir string, now time.Time) (*Vendors, error) {
 	if err != nil {
 		return nil, fmt.Errorf("simulated vendors: %w", err)
 	}
-	return v, nil
+	began := time.Now()
+	v.dir, v.now = dir, func() time.Time { return now.Add(time.Since(began)) }
+	return v, v.publishProcessors()
 }
 
 func load(dir string) (*Vendors, error) {
@@ -75,7 +82,7 @@ func load(dir string) (*Vendors, error) {
 		}
 		return text
 	}
-	amd, intel, seed := read(amdFile), read(intelFile), read(nvidiaFile)
+	amd, intel, tcb, seed := read(amdFile), read(intelFile), read(tcbFile), read(nvidiaFile)
 	if err != nil {
 		return nil, err
 	}
@@ -86,6 +93,9 @@ func load(dir string) (*Vendors, error) {
 		return nil, err
 	}
 	if v.intel, err = tdxtest.UnmarshalPlatform(intel); err != nil {
+		return nil, err
+	}
+	if v.authorities, err = tdxtest.UnmarshalPKI(tcb); err != nil {
 		return nil, err
 	}
 	raw, err := hex.DecodeString(strings.TrimSpace(string(seed)))
@@ -149,13 +159,17 @@ func write(dir string, amd *sevsnptest.Signer, intel *tdxtest.PKI, platform *tdx
 	if err != nil {
 		return err
 	}
+	tcbText, err := intel.Marshal()
+	if err != nil {
+		return err
+	}
 	roots := []*x509.Certificate{amd.Roots()[0].Certificate, intel.Root.Cert, cards.DeviceRoot.Cert, cards.RIMRoot.Cert}
 	var rootText []byte
 	for _, root := range roots {
 		rootText = append(rootText, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.Raw})...)
 	}
 	for name, text := range map[string][]byte{
-		amdFile: amdText, intelFile: intelText, nvidiaFile: []byte(hex.EncodeToString(seed) + "\n"),
+		amdFile: amdText, intelFile: intelText, tcbFile: tcbText, nvidiaFile: []byte(hex.EncodeToString(seed) + "\n"),
 		RootsFile: rootText, PolicyFile: []byte(policyText(roots)),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
@@ -169,12 +183,12 @@ func write(dir string, amd *sevsnptest.Signer, intel *tdxtest.PKI, platform *tdx
 // real ones.
 func policyText(roots []*x509.Certificate) string {
 	var b strings.Builder
-	b.WriteString(`# Accepts evidence under the simulated roots of roots.pem: for machines without
-# hardware. Simulated processors have no RTMRs and their vendor publishes no
-# collateral; nor does that of the GPUs.
-sev_snp: {minimum_tcb: any, allow_smt: true, chip_ids: any}
-tdx: {tcb: chain_only, minimum_tee_tcb_svn: any, ppid: any, rtmr0: any, rtmr1: any, rtmr2: any}
-nvidia: {driver_versions: any, vbios_versions: any, require_rims: false, require_ocsp: false}
+	b.WriteString(`# Accepts evidence under the simulated roots of roots.pem, for machines without
+# hardware, and judges it as that of real machines, by what is in collateral/. The
+# processors have no RTMRs; what is said to be any is what differs between machines.
+sev_snp: {minimum_tcb: any, allow_smt: true, chip_ids: any, require_crl: true}
+tdx: {ppid: any, rtmr0: any, rtmr1: any, rtmr2: any}
+nvidia: {driver_versions: any, vbios_versions: any}
 simulated:
   roots:
 `)
