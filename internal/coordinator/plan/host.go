@@ -24,8 +24,8 @@ type Host struct {
 	Offers, Counts []int
 }
 
-// Hosts are hosts by name, in pages of any length but none, so that a change of
-// one copies few of the others.
+// Hosts are hosts in the order of their names, in pages of any length but none, so
+// that a change of one copies few of the others.
 type Hosts [][]Host
 
 // all yields the hosts in their order.
@@ -118,13 +118,10 @@ func (h *Host) after(gone model.Room) Host {
 
 // better says whether h is the better place than o for a revision that fits on
 // both: fewest free GPUs first, so that whole hosts stay whole, then fewest free
-// vCPUs, then the name.
+// vCPUs.
 func (h *Host) better(o *Host) bool {
 	if h.Free.GPUs != o.Free.GPUs {
 		return h.Free.GPUs < o.Free.GPUs
 	}
-	if h.Free.CPUs != o.Free.CPUs {
-		return h.Free.CPUs < o.Free.CPUs
-	}
-	return h.Name < o.Name
+	return h.Free.CPUs < o.Free.CPUs
 }
