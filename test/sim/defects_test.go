@@ -73,7 +73,7 @@ var defects = []defect{
 	{"a moved candidate has its time anew", "engine/progress.go", "\tif !u.Moved || u.StartedUntil.IsZero() {", "\tif !u.Moved || u.StartedUntil.IsZero() || planted(NAME) {", 60_000},
 	{"a replace stops the old version on a silent host", "engine/silent.go", "func (t *transition) dontStop(host string) {\n", "func (t *transition) dontStop(host string) {\n\tif planted(NAME) {\n\t\tt.enter(model.StepStopOld)\n\t\treturn\n\t}\n", 20_000},
 	{"gateways are not told what was lost with a host", "engine/lost.go", "\tif len(lost) == 0 {\n", "\tif len(lost) == 0 || planted(NAME) {\n", 60_000},
-	{"wanted enclaves are reaped", "reaper/reaper.go", "return ref.ID == e.GetId() && ref.Host == host }", "return ref.ID == e.GetId() && ref.Host == host && !planted(NAME) }", 60_000},
+	{"wanted enclaves are reaped", "reaper/reaper.go", "\t\t\tif promises[e.GetId()].Room != (model.Room{}) {\n", "\t\t\tif promises[e.GetId()].Room != (model.Room{}) {\n\t\t\t\tif planted(NAME) {\n\t\t\t\t\tseen[host+\"/\"+e.GetId()] = true\n\t\t\t\t\tr.reap(ctx, host, e, host+\"/\"+e.GetId(), r.cfg.Grace)\n\t\t\t\t}\n", 60_000},
 }
 
 // helper is compiled into every patched package.

@@ -185,7 +185,7 @@ func beyondOf(r model.Reservation, all map[string]model.Reservation) model.Room 
 	return room
 }
 
-// Names, Enclaves and GivenUp are for the reaper.
+// Names, Enclaves and Promises are for the reaper.
 func (f *fleet) Names() []string {
 	f.w.mu.Lock()
 	defer f.w.mu.Unlock()
@@ -212,8 +212,8 @@ func (f *fleet) Enclaves(name string) ([]*agentv1.Enclave, bool) {
 	return out, s.synced
 }
 
-func (f *fleet) GivenUp(name string) []model.Reservation {
+func (f *fleet) Promises(name string) map[string]model.Reservation {
 	f.w.mu.Lock()
 	defer f.w.mu.Unlock()
-	return model.WithoutRoom(f.promised[name])
+	return maps.Clone(f.promised[name])
 }

@@ -207,12 +207,11 @@ func (f *Fleet) promise(host, enclave string) (model.Reservation, bool) {
 	return r, ok
 }
 
-// GivenUp returns the reservations on a host that stand without room, in the order
-// of their enclaves: those of enclaves that their containers gave up on.
-func (f *Fleet) GivenUp(host string) []model.Reservation {
+// Promises returns the reservations on a host, by enclave.
+func (f *Fleet) Promises(host string) map[string]model.Reservation {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	return model.WithoutRoom(f.promises[host])
+	return maps.Clone(f.promises[host])
 }
 
 // synced tells of every promised enclave that the host, having told of all it

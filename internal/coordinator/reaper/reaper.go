@@ -23,9 +23,10 @@ type Hosts interface {
 	// Enclaves returns the cluster's enclaves on a host, and whether the host has
 	// told of all it has.
 	Enclaves(host string) ([]*agentv1.Enclave, bool)
-	// GivenUp returns the reservations on a host that stand without room: those of
-	// enclaves that their containers gave up on.
-	GivenUp(host string) []model.Reservation
+	// Promises returns the reservations on a host, by enclave. One with room is that
+	// of an enclave that its container wants or is busy stopping; one without, that
+	// of an enclave that its container gave up on.
+	Promises(host string) map[string]model.Reservation
 	Stop(ctx context.Context, host, id string, grace time.Duration, why string) (model.Observation, error)
 	Delete(ctx context.Context, host, id string) error
 }
@@ -83,7 +84,12 @@ func (r *Reaper) pass(ctx context.Context) {
 		if !all {
 			continue
 		}
+		promises := r.cfg.Hosts.Promises(host)
 		for _, e := range enclaves {
+			if promises[e.GetId()].Room != (model.Room{}) {
+				// Nearly all are: a container is not read again and again for them.
+				continue
+			}
 			id := host + "/" + e.GetId()
 			wanted, grace, err := r.wanted(ctx, host, e)
 			if err != nil {
@@ -96,7 +102,7 @@ func (r *Reaper) pass(ctx context.Context) {
 				r.reap(ctx, host, e, id, grace)
 			}
 		}
-		r.disown(ctx, host, enclaves)
+		r.disown(ctx, host, enclaves, model.WithoutRoom(promises))
 	}
 	for id := range r.unwanted {
 		if !seen[id] {
@@ -108,8 +114,8 @@ func (r *Reaper) pass(ctx context.Context) {
 // disown stops what a container gave up on and its host does not list: that it is
 // not there is no proof, its creation may be on its way. Told to stop what it does
 // not know, an agent remembers it, and that is the proof.
-func (r *Reaper) disown(ctx context.Context, host string, listed []*agentv1.Enclave) {
-	for _, p := range r.cfg.Hosts.GivenUp(host) {
+func (r *Reaper) disown(ctx context.Context, host string, listed []*agentv1.Enclave, givenUp []model.Reservation) {
+	for _, p := range givenUp {
 		if slices.ContainsFunc(listed, func(e *agentv1.Enclave) bool { return e.GetId() == p.Enclave }) {
 			continue
 		}

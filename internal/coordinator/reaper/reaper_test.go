@@ -20,7 +20,7 @@ import (
 type hosts struct {
 	enclaves         []*agentv1.Enclave
 	silent           bool
-	givenUp          []model.Reservation
+	promises         map[string]model.Reservation
 	stopped, deleted []string
 	fail             error
 }
@@ -29,7 +29,7 @@ func (h *hosts) Names() []string { return []string{"h1"} }
 
 func (h *hosts) Enclaves(string) ([]*agentv1.Enclave, bool) { return h.enclaves, !h.silent }
 
-func (h *hosts) GivenUp(string) []model.Reservation { return h.givenUp }
+func (h *hosts) Promises(string) map[string]model.Reservation { return h.promises }
 
 func (h *hosts) Stop(_ context.Context, _, id string, _ time.Duration, _ string) (model.Observation, error) {
 	h.stopped = append(h.stopped, id)
@@ -113,20 +113,20 @@ func TestOnlyTheUnwantedAreReapedAndOnlyAfterTheirGrace(t *testing.T) {
 }
 
 func TestWhatWasGivenUpAndIsNotListedIsDisowned(t *testing.T) {
-	given := func(id string) model.Reservation {
-		return model.Reservation{Org: "acme", Container: "api", Enclave: id, Host: "h1"}
+	given := func(id string) map[string]model.Reservation {
+		return map[string]model.Reservation{id: {Org: "acme", Container: "api", Enclave: id, Host: "h1"}}
 	}
 	for _, tc := range []struct {
 		rule    string
 		hosts   hosts
 		stopped []string
 	}{
-		{"its host is told to stop it, so that no late creation brings it to life", hosts{givenUp: []model.Reservation{given("c1-r0-0")}}, []string{"c1-r0-0"}},
+		{"its host is told to stop it, so that no late creation brings it to life", hosts{promises: given("c1-r0-0")}, []string{"c1-r0-0"}},
 		{"one that is listed is stopped as what it is", hosts{
-			givenUp: []model.Reservation{given("c1-r0-0")}, enclaves: []*agentv1.Enclave{enclave("c1-r0-0", agentv1.EnclaveState_ENCLAVE_STATE_STOPPED, false)},
+			promises: given("c1-r0-0"), enclaves: []*agentv1.Enclave{enclave("c1-r0-0", agentv1.EnclaveState_ENCLAVE_STATE_STOPPED, false)},
 		}, nil},
-		{"one that its container does not name is left alone", hosts{givenUp: []model.Reservation{given("c1-r7-7")}}, nil},
-		{"a host that has not told of all it has is not asked", hosts{silent: true, givenUp: []model.Reservation{given("c1-r0-0")}}, nil},
+		{"one that its container does not name is left alone", hosts{promises: given("c1-r7-7")}, nil},
+		{"a host that has not told of all it has is not asked", hosts{silent: true, promises: given("c1-r0-0")}, nil},
 	} {
 		t.Run(tc.rule, func(t *testing.T) {
 			r := reaper(t, world(t), &tc.hosts, time.Now)
@@ -177,4 +177,27 @@ func TestRunPassesUntilItsContextEnds(t *testing.T) {
 			t.Errorf("told %d times, want %d", len(h.stopped), len(want))
 		}
 	})
+}
+
+func TestWhatRoomIsPromisedToIsLeftAloneWithoutALookAtItsContainer(t *testing.T) {
+	promise := model.Reservation{Org: "acme", Container: "api", Enclave: "c1-r9-9", Host: "h1", Room: model.Room{CPUs: 1}}
+	h := &hosts{
+		enclaves: []*agentv1.Enclave{enclave("c1-r9-9", agentv1.EnclaveState_ENCLAVE_STATE_HEALTHY, true)},
+		promises: map[string]model.Reservation{promise.Enclave: promise},
+	}
+	now := time.Unix(1_700_000_000, 0)
+	r := reaper(t, world(t), h, func() time.Time { return now })
+	r.pass(t.Context())
+	now = now.Add(time.Hour)
+	r.pass(t.Context())
+	if len(h.stopped) > 0 {
+		t.Fatalf("stopped %v, to which room is promised", h.stopped)
+	}
+	h.promises = nil
+	r.pass(t.Context())
+	now = now.Add(11 * time.Minute)
+	r.pass(t.Context())
+	if !slices.Equal(h.stopped, []string{promise.Enclave}) {
+		t.Errorf("stopped %v once the promise was withdrawn and its grace time had passed, want %s", h.stopped, promise.Enclave)
+	}
 }
