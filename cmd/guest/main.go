@@ -13,28 +13,37 @@ import (
 	"time"
 
 	"github.com/casemate-dev/casemate/internal/guest"
+	"github.com/casemate-dev/casemate/internal/guest/gpus"
 	"github.com/casemate-dev/casemate/internal/guest/simulated"
+	"github.com/casemate-dev/casemate/internal/guest/tsm"
+	"github.com/casemate-dev/casemate/pkg/attest/evidence"
+	"github.com/casemate-dev/casemate/pkg/gpu/nvml"
 )
 
 func main() {
-	if err := run(context.Background(), os.Args[1:], os.Stderr); err != nil {
+	if err := run(context.Background(), os.Args[1:], os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "guest:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, args []string, stderr io.Writer) error {
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("guest", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	var (
 		sim   = flags.Bool("simulated", false, "run as a process on this machine, with evidence that proves nothing")
 		dir   = flags.String("dir", "", "the enclave's folder, as the fake backend wrote it (with --simulated)")
+		nonce = flags.String("evidence", "", "print the evidence of this machine's processor and GPUs over a nonce (64 hex digits), and end: to try hardware")
+		cards = flags.Bool("gpus", true, "ask the GPUs through NVML, too (with --evidence)")
 		grace = flags.Duration("grace", guest.DefaultGrace, "how long requests in flight may take after SIGTERM")
 	)
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return nil
 	} else if err != nil {
 		return err
+	}
+	if *nonce != "" {
+		return show(ctx, stdout, *nonce, *cards)
 	}
 	return boot(ctx, *sim, *dir, *grace, flags.Args())
 }
@@ -51,4 +60,31 @@ func boot(ctx context.Context, sim bool, dir string, grace time.Duration, rest [
 	pressed, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	return simulated.Run(ctx, simulated.Options{Dir: dir, PowerOff: pressed.Done(), OwnProcess: true, Grace: grace})
+}
+
+// show prints a document over the nonce that binds no TLS key, no config and no
+// platform part: it shows that processor and GPUs answer, and what.
+func show(ctx context.Context, stdout io.Writer, text string, cards bool) error {
+	nonce, err := evidence.ParseNonce(text)
+	if err != nil {
+		return err
+	}
+	config := tsm.Config{}
+	if cards {
+		source, err := gpus.New(gpus.Config{NVML: nvml.New()})
+		if err != nil {
+			return err
+		}
+		config.Devices = source.Devices
+	}
+	hardware, err := tsm.New(config)
+	if err != nil {
+		return err
+	}
+	document, err := guest.Evidence(ctx, hardware, evidence.Document{Nonce: nonce})
+	if err != nil {
+		return err
+	}
+	_, err = stdout.Write(append(document, '\n'))
+	return err
 }

@@ -20,17 +20,21 @@ const (
 
 // document has a report made over the nonce, this boot's key and the devices.
 func (g *Guest) document(ctx context.Context, nonce [32]byte) ([]byte, error) {
-	devices, err := g.cfg.Evidence.Devices(ctx, nonce)
-	if err != nil {
+	return Evidence(ctx, g.cfg.Evidence, evidence.Document{
+		Nonce: nonce, TLSKeyDigest: g.identity.digest, ConfigDigest: g.cfg.ConfigDigest,
+		PlatformDigest: evidence.PlatformDigest(g.cfg.Platform), Insecure: g.marks(),
+	})
+}
+
+// Evidence has devices and processor report, one after the other, and returns the
+// document: doc says over what.
+func Evidence(ctx context.Context, hardware EvidenceSource, doc evidence.Document) ([]byte, error) {
+	var err error
+	if doc.DeviceEvidence, err = hardware.Devices(ctx, doc.Nonce); err != nil {
 		return nil, fmt.Errorf("ask the GPUs for evidence: %w", err)
 	}
-	doc := &evidence.Document{
-		Format: g.cfg.Evidence.Format(), Nonce: nonce, TLSKeyDigest: g.identity.digest,
-		ConfigDigest:   g.cfg.ConfigDigest,
-		PlatformDigest: evidence.PlatformDigest(g.cfg.Platform),
-		DeviceEvidence: devices, Insecure: g.marks(),
-	}
-	doc.Report, doc.Certificates, err = g.cfg.Evidence.Report(ctx, doc.ReportData())
+	doc.Format = hardware.Format()
+	doc.Report, doc.Certificates, err = hardware.Report(ctx, doc.ReportData())
 	if err != nil {
 		return nil, fmt.Errorf("ask for a report: %w", err)
 	}

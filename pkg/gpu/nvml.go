@@ -37,6 +37,27 @@ type NVMLXid struct {
 	Xid   uint64
 }
 
+// NVMLReport is what a card proves of itself with: unread, and believed by nobody
+// who has not verified it.
+type NVMLReport struct {
+	// BusID is the PCI address as NVML writes it, UUID the card's.
+	BusID, UUID string
+	// Generation is Hopper or Blackwell.
+	Generation Generation
+	// Report is the signed answer to the nonce, Chain the PEM certificates of the
+	// key that signed it.
+	Report, Chain []byte
+}
+
+// NVMLReporter has cards report. Its call may block for ever when the driver is
+// stuck, and takes some seconds for eight cards. Package nvml has the real one.
+type NVMLReporter interface {
+	// Reports has every card that the nvidia driver holds make a report over the
+	// nonce. One card that can't fails the call, and so does a driver that lacks
+	// the functions. It fails with ErrNoNVML where there is no library or driver.
+	Reports(nonce [32]byte) ([]NVMLReport, error)
+}
+
 // ErrNoNVML says that NVML is not to be had: built without it, no library, or
 // no driver loaded.
 var ErrNoNVML = errors.New("NVML is not available")

@@ -2,17 +2,21 @@ package simulated
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
 	"github.com/casemate-dev/casemate/internal/guest"
+	"github.com/casemate-dev/casemate/internal/guest/gpus"
 	"github.com/casemate-dev/casemate/internal/guest/tsm"
 	"github.com/casemate-dev/casemate/internal/guest/tsm/tsmtest"
 	"github.com/casemate-dev/casemate/pkg/attest"
 	"github.com/casemate-dev/casemate/pkg/attest/evidence"
+	"github.com/casemate-dev/casemate/pkg/attest/nvidia"
 	"github.com/casemate-dev/casemate/pkg/attest/simulated"
 	"github.com/casemate-dev/casemate/pkg/attest/simulated/vendors"
 	"github.com/casemate-dev/casemate/pkg/enclave/fake/faults"
+	"github.com/casemate-dev/casemate/pkg/gpu"
 )
 
 // unsigned states what a simulated machine was launched with.
@@ -38,9 +42,37 @@ func (m *machine) hardware(now func() time.Time) (guest.EvidenceSource, error) {
 	kernel := tsmtest.New(machine.Provider(), machine.Processor(vendors.Launch{
 		Measurement: launched.measurement, HostData: launched.hostData,
 	}))
-	return tsm.New(tsm.Config{Client: kernel, Devices: func(_ context.Context, nonce [32]byte) ([][]byte, error) {
-		return machine.Devices(nonce)
+	devices, err := gpus.New(gpus.Config{NVML: driver{machine}, Switches: func(_ context.Context, nonce [32]byte) ([][]byte, error) {
+		list, err := machine.Switches(nonce)
+		if err != nil {
+			return nil, err
+		}
+		return vendors.Documents(list)
 	}})
+	if err != nil {
+		return nil, err
+	}
+	return tsm.New(tsm.Config{Client: kernel, Devices: devices.Devices})
+}
+
+// driver is NVML as the driver of a simulated machine's GPUs answers it.
+type driver struct{ machine *vendors.Machine }
+
+// Reports implements gpu.NVMLReporter.
+func (d driver) Reports(nonce [32]byte) ([]gpu.NVMLReport, error) {
+	list, err := d.machine.GPUs(nonce)
+	if err != nil {
+		return nil, err
+	}
+	var out []gpu.NVMLReport
+	for i, e := range list {
+		generation := gpu.Hopper
+		if e.Arch == nvidia.Blackwell {
+			generation = gpu.Blackwell
+		}
+		out = append(out, gpu.NVMLReport{BusID: fmt.Sprint("simulated ", i), Generation: generation, Report: e.Report, Chain: nvidia.ChainPEM(e.Chain)})
+	}
+	return out, nil
 }
 
 // newUnsigned launches with this spec; a wrong one states another measurement.

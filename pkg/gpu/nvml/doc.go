@@ -1,4 +1,4 @@
-// Package nvml answers gpu.NVML from NVIDIA's management library, which it
+// Package nvml answers gpu.NVML and gpu.NVMLReporter from NVIDIA's management library, which it
 // loads at run time. It needs cgo; built without, every call says so.
 //
 // Calls may hang with the driver: package gpu gives each a deadline.
@@ -6,4 +6,7 @@ package nvml
 
 import "github.com/casemate-dev/casemate/pkg/gpu"
 
-var _ gpu.NVML = (*Library)(nil)
+var (
+	_ gpu.NVML         = (*Library)(nil)
+	_ gpu.NVMLReporter = (*Library)(nil)
+)

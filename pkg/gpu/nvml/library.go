@@ -44,7 +44,7 @@ var (
 	requiredSymbols = []string{
 		"nvmlDeviceGetUUID", "nvmlDeviceGetName", "nvmlDeviceGetMemoryInfo",
 	}
-	optionalSymbols = []string{symMIG, symECCMode, symECCErrors, symRemapped, symSettings, symState, symEvents, symRegister}
+	optionalSymbols = []string{symMIG, symECCMode, symECCErrors, symRemapped, symSettings, symState, symEvents, symRegister, symReport, symChain, symArchitecture}
 )
 
 // The optional functions.
@@ -57,6 +57,10 @@ const (
 	symState     = "nvmlSystemGetConfComputeState"
 	symEvents    = "nvmlEventSetCreate"
 	symRegister  = "nvmlDeviceRegisterEvents"
+	symReport    = "nvmlDeviceGetConfComputeGpuAttestationReport"
+	symChain     = "nvmlDeviceGetConfComputeGpuCertificate"
+
+	symArchitecture = "nvmlDeviceGetArchitecture"
 )
 
 // load initialises NVML once. No other function may be called before it

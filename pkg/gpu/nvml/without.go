@@ -23,6 +23,9 @@ var errBuild = fmt.Errorf("%w: this program was built without NVML; use a build 
 // Devices implements gpu.NVML.
 func (*Library) Devices() ([]gpu.NVMLDevice, error) { return nil, errBuild }
 
+// Reports implements gpu.NVMLReporter.
+func (*Library) Reports([32]byte) ([]gpu.NVMLReport, error) { return nil, errBuild }
+
 // WaitXid implements gpu.NVML.
 func (*Library) WaitXid(time.Duration) (gpu.NVMLXid, bool, error) {
 	return gpu.NVMLXid{}, false, errBuild

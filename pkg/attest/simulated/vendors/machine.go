@@ -173,16 +173,46 @@ func (m *Machine) quote(l Launch, data [64]byte) ([]byte, error) {
 
 // Devices returns one document for each GPU and switch over the nonce.
 func (m *Machine) Devices(nonce [32]byte) ([][]byte, error) {
+	gpus, err := m.GPUs(nonce)
+	if err != nil {
+		return nil, err
+	}
+	switches, err := m.Switches(nonce)
+	if err != nil {
+		return nil, err
+	}
+	return Documents(append(gpus, switches...))
+}
+
+// GPUs is the evidence of each GPU over the nonce.
+func (m *Machine) GPUs(nonce [32]byte) ([]nvidia.Device, error) { return m.evidence(nonce, false) }
+
+// Switches is the evidence of each NVSwitch over the nonce.
+func (m *Machine) Switches(nonce [32]byte) ([]nvidia.Device, error) { return m.evidence(nonce, true) }
+
+func (m *Machine) evidence(nonce [32]byte, switches bool) ([]nvidia.Device, error) {
 	links := m.links()
-	var out [][]byte
+	var out []nvidia.Device
 	for _, d := range m.devices {
+		if d.Spec.Arch.IsSwitch() != switches {
+			continue
+		}
 		spec := reportOf(d.Spec.Arch)
 		spec.Mode, spec.LinkedSwitches, spec.LinkedGPUs, spec.Nonce = links.Mode, links.LinkedSwitches, links.LinkedGPUs, nonce[:]
 		e, err := d.Evidence(spec)
 		if err != nil {
 			return nil, fmt.Errorf("simulated device: %w", err)
 		}
-		document, err := nvidia.EncodeEvidence(nvidia.Evidence{Devices: []nvidia.Device{e}})
+		out = append(out, e)
+	}
+	return out, nil
+}
+
+// Documents encodes the evidence of devices, one document for each.
+func Documents(devices []nvidia.Device) ([][]byte, error) {
+	var out [][]byte
+	for _, d := range devices {
+		document, err := nvidia.EncodeEvidence(nvidia.Evidence{Devices: []nvidia.Device{d}})
 		if err != nil {
 			return nil, fmt.Errorf("simulated device: %w", err)
 		}
