@@ -6,10 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os/exec"
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/casemate-dev/casemate/pkg/oneshot"
 )
 
 // ErrUnavailable means that the program gave no answer to believe.
@@ -39,9 +39,10 @@ func (v *Verifier) Verify(ctx context.Context, artifact, bundle []byte, identiti
 	if timeout == 0 {
 		timeout = DefaultTimeout
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	raw, err := v.ask(ctx, question)
+	raw, err := oneshot.Ask(ctx, oneshot.Command{
+		Path: v.Helper, Env: []string{}, // not even PATH or a proxy
+		Stdin: question, Timeout: timeout, MaxOut: maxAnswerBytes,
+	})
 	if err != nil {
 		return Identity{}, fmt.Errorf("%w: ask %s: %w", ErrUnavailable, v.Helper, err)
 	}
@@ -78,27 +79,6 @@ func (v *Verifier) question(artifact, bundle []byte, identities []Identity) ([]b
 	return q, nil
 }
 
-// ask runs the program once.
-func (v *Verifier) ask(ctx context.Context, question []byte) ([]byte, error) {
-	c := exec.CommandContext(ctx, v.Helper)
-	c.Env = []string{} // not even PATH or a proxy
-	c.Stdin = bytes.NewReader(question)
-	c.WaitDelay = time.Second
-	out, said := &bounded{limit: maxAnswerBytes}, &bounded{limit: 4096}
-	c.Stdout, c.Stderr = out, said
-	err := c.Run()
-	if cause := ctx.Err(); cause != nil {
-		return nil, fmt.Errorf("no answer in time: %w", cause)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s", err, strings.TrimSpace(said.String()))
-	}
-	if out.over {
-		return nil, fmt.Errorf("its answer has more than %d bytes", maxAnswerBytes)
-	}
-	return out.Bytes(), nil
-}
-
 // parseAnswer reads an answer strictly.
 func parseAnswer(raw []byte) (Answer, error) {
 	var a Answer
@@ -118,22 +98,4 @@ func parseAnswer(raw []byte) (Answer, error) {
 		return a, errors.New("its answer contradicts itself")
 	}
 	return a, nil
-}
-
-// bounded keeps what is written to it, up to a limit, and takes everything.
-type bounded struct {
-	bytes.Buffer
-	limit int
-	over  bool
-}
-
-// Write keeps what fits.
-func (b *bounded) Write(p []byte) (int, error) {
-	room := b.limit - b.Len()
-	if len(p) > room {
-		b.over = true
-		b.Buffer.Write(p[:max(room, 0)])
-		return len(p), nil
-	}
-	return b.Buffer.Write(p)
 }
