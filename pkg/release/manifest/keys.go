@@ -21,7 +21,7 @@ var errKey = errors.New("want an ed25519 key, or an ECDSA key on P-256 or P-384"
 
 // KeyID is the lower-case hex of the SHA-256 of a public key's SubjectPublicKeyInfo.
 func KeyID(public crypto.PublicKey) (string, error) {
-	if _, err := hashOf(public); err != nil {
+	if _, err := HashOf(public); err != nil {
 		return "", err
 	}
 	der, err := x509.MarshalPKIXPublicKey(public)
@@ -32,8 +32,9 @@ func KeyID(public crypto.PublicKey) (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-// hashOf is the digest that is signed with a key; 0 means the message itself.
-func hashOf(public crypto.PublicKey) (crypto.Hash, error) {
+// HashOf is the digest that is signed with a key, and follows from the key alone; 0
+// means the message itself. Keys of other kinds sign no manifests.
+func HashOf(public crypto.PublicKey) (crypto.Hash, error) {
 	switch k := public.(type) {
 	case ed25519.PublicKey:
 		if len(k) == ed25519.PublicKeySize {
@@ -63,7 +64,7 @@ func digested(h crypto.Hash, message []byte) []byte {
 }
 
 func signWith(random io.Reader, s crypto.Signer, message []byte) ([]byte, error) {
-	h, err := hashOf(s.Public())
+	h, err := HashOf(s.Public())
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +72,7 @@ func signWith(random io.Reader, s crypto.Signer, message []byte) ([]byte, error)
 }
 
 func verifyWith(public crypto.PublicKey, message, sig []byte) error {
-	h, err := hashOf(public)
+	h, err := HashOf(public)
 	if err != nil {
 		return err
 	}
@@ -103,7 +104,7 @@ func ParseSigner(text []byte) (crypto.Signer, error) {
 	if !ok {
 		return nil, errKey
 	}
-	if _, err := hashOf(s.Public()); err != nil {
+	if _, err := HashOf(s.Public()); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -125,7 +126,7 @@ func ParseKeys(text []byte) ([]crypto.PublicKey, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read public key: %w", err)
 		}
-		if _, err := hashOf(key); err != nil {
+		if _, err := HashOf(key); err != nil {
 			return nil, err
 		}
 		out, text = append(out, key), rest
