@@ -21,15 +21,18 @@ ifneq ($(shell id -u),0)
 export CASEMATE_NO_NETNS := 1
 endif
 
-# Programs whose libraries would weigh on all others: modules of their own.
-MODULES := sigstore
+# Programs whose libraries, or cgo, would weigh on all others: modules of their own.
+MODULES := sigstore pkcs11
+cgo_sigstore := 0
+cgo_pkcs11 := 1
 
-.PHONY: all build programs $(MODULES:%=build-%) demo test test-fast test-modules generate check-generated lint fmt clean apt \
+.PHONY: all build programs $(MODULES:%=build-%) $(MODULES:%=test-%) demo test test-fast test-modules generate check-generated lint fmt clean apt \
 	bench bench-updates bench-gateway bench-attest bench-store bench-load soak fuzz
 
 all: build
 
-build: programs $(MODULES:%=build-%)
+# All but casemate-sign-pkcs11, which needs a C compiler: make build-pkcs11.
+build: programs build-sigstore
 
 programs:
 	@mkdir -p $(BIN)
@@ -42,13 +45,17 @@ build-sigstore:
 	@mkdir -p $(BIN)
 	cd sigstore && CGO_ENABLED=0 $(GO) build -trimpath -o ../$(BIN)/casemate-sigstore .
 
+build-pkcs11: apt
+	@mkdir -p $(BIN)
+	cd pkcs11 && CGO_ENABLED=1 $(GO) build -trimpath -o ../$(BIN)/casemate-sign-pkcs11 .
+
 # It verifies what simulated vendors and a key sign; nothing waits for Sigstore's
 # libraries to be built.
 demo: programs
 	@$(BIN)/casemate dev demo $(if $(KEEP),--keep)
 
 # What the tests need besides Go: a C compiler for the race detector and go-nvml,
-# systemd-analyze and perl for what is deployed.
+# systemd-analyze and perl for what is deployed, SoftHSM for keys in tokens.
 apt:
 	@missing=(); \
 	command -v gcc >/dev/null || missing+=(gcc libc6-dev); \
@@ -56,6 +63,7 @@ apt:
 	command -v systemd-analyze >/dev/null || missing+=(systemd); \
 	command -v perl >/dev/null || missing+=(perl); \
 	command -v ip >/dev/null || missing+=(iproute2); \
+	command -v softhsm2-util >/dev/null || missing+=(softhsm2); \
 	if [ $${#missing[@]} -gt 0 ]; then \
 		echo "installing $${missing[*]}"; \
 		sudo=(); [ "$$(id -u)" = 0 ] || sudo=(sudo -n); \
@@ -71,8 +79,10 @@ test: apt build $(TOOLS)/grpcurl
 	$(MAKE) --no-print-directory test-modules
 
 # Without the race detector, as they are built: these programs have one goroutine each.
-test-modules: $(MODULES:%=build-%)
-	@set -e; for m in $(MODULES); do (cd $$m && set -x && CGO_ENABLED=0 CASEMATE_BIN=$(abspath $(BIN)) $(GO) test -trimpath -timeout $(TEST_TIMEOUT) ./...); done
+test-modules: $(MODULES:%=test-%)
+
+$(MODULES:%=test-%): test-%: programs build-%
+	cd $* && CGO_ENABLED=$(cgo_$*) CASEMATE_BIN=$(abspath $(BIN)) $(GO) test -trimpath -timeout $(TEST_TIMEOUT) ./...
 
 test-fast: build $(TOOLS)/grpcurl
 	CASEMATE_BIN=$(abspath $(BIN)) CASEMATE_GRPCURL=$(abspath $(TOOLS))/grpcurl \
@@ -141,7 +151,8 @@ lint: $(TOOLS)/buf $(TOOLS)/golangci-lint
 	@bad=$$(git ls-files '*.go' | grep -v '^gen/' | xargs gofmt -l); test -z "$$bad" || { echo "gofmt would change: $$bad"; exit 1; }
 	$(GO) vet ./...
 	$(TOOLS)/golangci-lint run
-	@set -e; for m in $(MODULES); do (cd $$m && set -x && export CGO_ENABLED=0 && $(GO) vet ./... && ../$(TOOLS)/golangci-lint run); done
+	cd sigstore && export CGO_ENABLED=$(cgo_sigstore) && $(GO) vet ./... && ../$(TOOLS)/golangci-lint run
+	cd pkcs11 && export CGO_ENABLED=$(cgo_pkcs11) && $(GO) vet ./... && ../$(TOOLS)/golangci-lint run
 
 fmt:
 	gofmt -w $$(git ls-files '*.go' | grep -v '^gen/')
