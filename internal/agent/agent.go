@@ -23,6 +23,7 @@ type Agent struct {
 	fence      *fence.Guard
 	ledger     *ledger.Ledger
 	records    *records.Store
+	metrics    *metrics
 	board      *board
 	host       *hostBoard
 	conditions *conditionSet
@@ -75,6 +76,7 @@ func New(cfg Config) (_ *Agent, err error) {
 		buckets: &buckets{now: cfg.Now, all: map[string]*bucket{}}, stopped: make(chan struct{}),
 		reattesting: make(chan struct{}, maxReattesting),
 	}
+	a.metrics = newMetrics(a)
 	a.ledger, err = ledger.Open(filepath.Join(cfg.StateDir, ledgerDir), ledger.Config{
 		BootID: cfg.BootID, Capacity: cfg.Capacity, Reserved: cfg.Reserved, Now: cfg.Now,
 	})

@@ -229,6 +229,7 @@ func (m *monitor) publish() *agentv1.Enclave {
 			Text: fmt.Sprintf("this enclave protects nothing: %v", marks),
 		})
 	}
+	m.a.metrics.changed(m.a.board.get(e.GetId()), e)
 	return m.a.board.publish(e)
 }
 

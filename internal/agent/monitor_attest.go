@@ -46,6 +46,7 @@ func (m *monitor) attest(ctx context.Context) {
 }
 
 func (m *monitor) onVerdict(v *attest.Verdict, err error) {
+	m.a.metrics.judged(v, err)
 	if err != nil {
 		m.lastErr = err
 		m.later(taskAttest, pollRetry)
@@ -66,6 +67,7 @@ func (m *monitor) onVerdict(v *attest.Verdict, err error) {
 // serving. No answer is no verdict; polling tells of a guest that is silent.
 func (m *monitor) onAgain(v *attest.Verdict, err error) {
 	m.later(taskAttest, m.reattestIn())
+	m.a.metrics.judged(v, err)
 	if err != nil {
 		m.log.Warn("no evidence when asked again", "error", err)
 		return

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"time"
 
@@ -22,6 +23,8 @@ type Config struct {
 	// StateDir holds the store.
 	StateDir string `yaml:"state_dir"`
 	Listen   Listen `yaml:"listen"`
+	// Admin is where metrics are shown, host:port; empty for nowhere.
+	Admin string `yaml:"admin"`
 	// BaseDomain ends the domains of containers that name none.
 	BaseDomain string `yaml:"base_domain"`
 	// SecretsKey is the file or systemd credential with the master key.
@@ -159,6 +162,10 @@ func (c *Config) Validate() error {
 	}
 	need(c.StateDir != "", "state_dir", "is required: the folder for the store")
 	need(c.Listen.Local != "", "listen.local", "is required: unix:///path of the local socket")
+	if c.Admin != "" {
+		_, port, err := net.SplitHostPort(c.Admin)
+		need(err == nil && port != "", "admin", "must be host:port, such as 127.0.0.1:9444")
+	}
 	need(c.BaseDomain != "", "base_domain", "is required: containers without a domain of their own become <name>.<org>.<base domain>")
 	need(c.SecretsKey != "", "secrets_key", "is required: a file or systemd credential with 32 bytes")
 	need(len(c.Policy.Profiles) > 0, "policy.profiles", "must name at least one of sev-snp, tdx, none")

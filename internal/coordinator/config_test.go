@@ -46,6 +46,20 @@ func TestRestartsThatMakeNoSenseAreRefused(t *testing.T) {
 	}
 }
 
+func TestMetricsAreShownWhereTheFileSaysAndNowhereElse(t *testing.T) {
+	if c, err := parse(""); err != nil || c.Admin != "" {
+		t.Errorf("a file that names no address gives %q, %v", c.Admin, err)
+	}
+	if c, err := parse("admin: 127.0.0.1:9444"); err != nil || c.Admin != "127.0.0.1:9444" {
+		t.Errorf("the address is %q, %v", c.Admin, err)
+	}
+	for _, text := range []string{"admin: 127.0.0.1", "admin: '127.0.0.1:'"} {
+		if _, err := parse(text); err == nil || !strings.Contains(err.Error(), "admin") {
+			t.Errorf("%s: %v, want a refusal that names admin", text, err)
+		}
+	}
+}
+
 func parse(text string) (Config, error) {
 	return yamlconfig.Parse[Config](yamlconfig.Source{Name: "coordinator.yaml", Text: []byte("base_domain: example.test\n" + text + "\n")})
 }

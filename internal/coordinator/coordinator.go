@@ -21,6 +21,7 @@ import (
 	"github.com/casemate-dev/casemate/internal/coordinator/engine"
 	"github.com/casemate-dev/casemate/internal/coordinator/fleet"
 	"github.com/casemate-dev/casemate/internal/coordinator/gateways"
+	"github.com/casemate-dev/casemate/internal/coordinator/metrics"
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
 	"github.com/casemate-dev/casemate/internal/coordinator/planner"
 	"github.com/casemate-dev/casemate/internal/coordinator/reaper"
@@ -41,6 +42,7 @@ type Daemon struct {
 	store  *sqlite.Store
 	parts  parts
 	server *rpc.Server
+	counts *metrics.Metrics
 }
 
 type parts struct {
@@ -90,7 +92,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, ready func()) (retEr
 
 // wire builds the parts from the store upwards.
 func wire(ctx context.Context, cfg Config, log *slog.Logger, s *sqlite.Store, agents *rpc.Pool) (*Daemon, error) {
-	d := &Daemon{cfg: cfg, log: log, store: s, parts: parts{agents: agents}}
+	d := &Daemon{cfg: cfg, log: log, store: s, parts: parts{agents: agents}, counts: metrics.New()}
 	key, err := vault.LoadKey(cfg.SecretsKey)
 	if err != nil {
 		return d, err
@@ -99,7 +101,7 @@ func wire(ctx context.Context, cfg Config, log *slog.Logger, s *sqlite.Store, ag
 	if p.vault, err = vault.New(key); err != nil {
 		return d, err
 	}
-	if p.records, err = records.Open(ctx, s, func() string { return newID(8) }); err != nil {
+	if p.records, err = records.Open(ctx, d.counts.Store(s), func() string { return newID(8) }); err != nil {
 		return d, err
 	}
 	if err := d.wireFleet(ctx); err != nil {
@@ -171,6 +173,7 @@ func (d *Daemon) wireEngine() error {
 	if err != nil {
 		return err
 	}
+	counted := d.counts.Attestor(attest)
 	p.rejudger, err = rejudge.New(rejudge.Config{
 		Log: d.log, Every: d.cfg.Policy.Rejudge, Now: time.Now, Serving: p.serving,
 		Judge: func(ctx context.Context, k model.ContainerKey) error {
@@ -183,8 +186,8 @@ func (d *Daemon) wireEngine() error {
 	}
 	p.runner, err = runner.New(runner.Config{
 		Log: d.log, Records: p.records, Engine: engine.Engine{Limits: d.cfg.engineLimits(), Restored: p.records.Restored},
-		Agents: p.fleet, Gateways: p.gateways, Attestor: attest,
-		Judge: attest, CloseRefused: d.cfg.Policy.OnRefused == refusedClose, Refused: func(k model.ContainerKey) { p.rejudger.Ask(k) },
+		Agents: p.fleet, Gateways: p.gateways, Attestor: counted,
+		Judge: counted, CloseRefused: d.cfg.Policy.OnRefused == refusedClose, Refused: func(k model.ContainerKey) { p.rejudger.Ask(k) },
 		DNS: staticDNS{}, Replanner: p.planner,
 		Permanent: fleet.Permanent, SecretsKey: p.vault.PublicKey(), Now: time.Now,
 	})
@@ -245,6 +248,7 @@ func (d *Daemon) run(ctx context.Context, ready func()) error {
 	g.Go(func() error { return p.reaper.Run(work) })
 	g.Go(func() error { return p.rejudger.Run(work) })
 	g.Go(func() error { return d.sweepRequests(work) })
+	g.Go(func() error { return d.serveMetrics(work, g) })
 	d.log.Info("coordinator runs", "cluster", p.records.ClusterID, "epoch", p.records.Epoch)
 	ready()
 	err = g.Wait()

@@ -12,6 +12,8 @@ import (
 
 	"github.com/casemate-dev/casemate/internal/coordinator/api"
 	"github.com/casemate-dev/casemate/internal/coordinator/backup"
+	"github.com/casemate-dev/casemate/internal/coordinator/metrics"
+	"github.com/casemate-dev/casemate/internal/daemon"
 	"github.com/casemate-dev/casemate/internal/rpc"
 )
 
@@ -60,6 +62,9 @@ func (d *Daemon) services(ctx context.Context) (func(grpc.ServiceRegistrar), err
 	if err != nil {
 		return nil, err
 	}
+	d.counts.Watch(metrics.Live{
+		Fleet: p.fleet.Census, Streams: services.Streams, Gateways: func() int { return len(p.gateways.Names()) },
+	})
 	backups, err := backup.New(backup.Config{Source: d.store, Folder: d.cfg.StateDir, ClusterID: p.records.ClusterID, Now: time.Now})
 	if err != nil {
 		return nil, err
@@ -68,4 +73,16 @@ func (d *Daemon) services(ctx context.Context) (func(grpc.ServiceRegistrar), err
 		services.Register(r)
 		backups.Register(r)
 	}, nil
+}
+
+// serveMetrics shows the metrics, if the configuration says where.
+func (d *Daemon) serveMetrics(ctx context.Context, g *errgroup.Group) error {
+	if d.cfg.Admin == "" {
+		return nil
+	}
+	if err := daemon.ServeAdmin(ctx, g, d.cfg.Admin, daemon.MetricsHandler(d.counts.Registry())); err != nil {
+		return err
+	}
+	g.Go(func() error { return d.counts.Follow(ctx, d.parts.records, d.log) })
+	return nil
 }

@@ -20,6 +20,8 @@ type Config struct {
 	StateDir string `yaml:"state_dir"`
 	// Listen says where the API is served.
 	Listen Listen `yaml:"listen"`
+	// Admin is where metrics are shown, host:port; empty for nowhere.
+	Admin string `yaml:"admin"`
 	// ClusterID pins the cluster to follow; empty follows the first that calls.
 	ClusterID string `yaml:"cluster_id"`
 	// Profile is none, sev-snp or tdx.

@@ -42,6 +42,7 @@ func TestConfigsAreRefusedWithTheLine(t *testing.T) {
 		"a socket that is no path":           {"unix:///run/x.sock", "/run/x.sock", "agent.yaml:3: listen.local"},
 		"a socket whose path is too long":    {"/run/x.sock", "/" + strings.Repeat("x", 108), "listen.local: has a path of more than 107 bytes"},
 		"an address without a port":          {"127.0.0.1:1", "127.0.0.1", "agent.yaml:3: listen.tcp"},
+		"metrics without a port":             {"name: h1", "name: h1\nadmin: 127.0.0.1", "agent.yaml:2: admin"},
 		"a cluster that is no name":          {"name: h1", "name: h1\ncluster_id: \"a b\"", "agent.yaml:2: cluster_id"},
 		"an unknown insecure mode":           {"name: h1", "name: h1\nallow_insecure: [simulated, all]", "allow_insecure[1]"},
 		"a poll that is too long":            {"name: h1", "name: h1\nintervals: {poll: 31s}", "agent.yaml:2: intervals.poll"},

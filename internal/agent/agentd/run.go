@@ -37,6 +37,11 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, ready func()) (err e
 	}
 	log.Info("agent starts", "name", cfg.Name, "version", daemon.Version(), "local", cfg.Listen.Local, "tcp", cfg.Listen.TCP)
 	g, ctx := errgroup.WithContext(ctx)
+	if cfg.Admin != "" {
+		if err := daemon.ServeAdmin(ctx, g, cfg.Admin, daemon.MetricsHandler(p.agent.Metrics())); err != nil {
+			return errors.Join(err, closeAll(local), closeAll(remote))
+		}
+	}
 	g.Go(func() error { return p.agent.Run(ctx) })
 	g.Go(func() error { return server.Run(ctx) })
 	g.Go(func() error { return announce(ctx, p.agent, server, ready) })

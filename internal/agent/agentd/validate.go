@@ -57,6 +57,10 @@ func (c *Config) Validate() error {
 	p.check(c.Name != "" && len(c.Name) <= 63, "name", "must have 1 to 63 characters")
 	p.check(filepath.IsAbs(c.StateDir), "state_dir", "must be an absolute path")
 	p.listen(c.Listen)
+	if c.Admin != "" {
+		_, port, err := net.SplitHostPort(c.Admin)
+		p.check(err == nil && port != "", "admin", "must be host:port, such as 127.0.0.1:9445")
+	}
 	if c.ClusterID != "" {
 		if err := fence.CheckCluster(c.ClusterID); err != nil {
 			p.add("cluster_id", "%v", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -53,7 +54,12 @@ type Server struct {
 	cfg Config
 	// stop ends watches when the coordinator stops.
 	stop context.Context
+	// streams counts the watches and logs that clients follow.
+	streams atomic.Int64
 }
+
+// Streams is how many watches and logs clients follow now.
+func (s *Server) Streams() int { return int(s.streams.Load()) }
 
 // New returns the services; watches end with ctx.
 func New(ctx context.Context, cfg Config) (*Server, error) {

@@ -49,7 +49,8 @@ func (s *Server) parseToken(prefix, token string) (int64, error) {
 func (s *Server) watchContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(s.stop, cancel)
-	return ctx, func() { stop(); cancel() }
+	s.streams.Add(1)
+	return ctx, func() { stop(); cancel(); s.streams.Add(-1) }
 }
 
 // sink is where a watch's messages go; each gets the token to resume after it,

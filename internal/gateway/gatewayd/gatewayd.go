@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -16,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/casemate-dev/casemate/internal/daemon"
 	"github.com/casemate-dev/casemate/internal/gateway"
 	"github.com/casemate-dev/casemate/internal/gateway/routesource"
 	"github.com/casemate-dev/casemate/internal/rpc"
@@ -118,7 +117,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, ready func()) (retEr
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	if cfg.Admin != "" {
-		if err := admin(ctx, g, cfg.Admin, server.AdminHandler()); err != nil {
+		if err := daemon.ServeAdmin(ctx, g, cfg.Admin, server.AdminHandler()); err != nil {
 			return err
 		}
 	}
@@ -128,25 +127,4 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, ready func()) (retEr
 	}
 	ready()
 	return g.Wait()
-}
-
-// admin serves metrics, health and the routes until ctx ends.
-func admin(ctx context.Context, g *errgroup.Group, address string, handler http.Handler) error {
-	var lc net.ListenConfig
-	lis, err := lc.Listen(ctx, "tcp", address)
-	if err != nil {
-		return fmt.Errorf("listen on %s: %w", address, err)
-	}
-	srv := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
-	g.Go(func() error {
-		if err := srv.Serve(lis); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve admin: %w", err)
-		}
-		return nil
-	})
-	g.Go(func() error {
-		<-ctx.Done()
-		return srv.Close()
-	})
-	return nil
 }
