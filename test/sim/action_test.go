@@ -71,7 +71,13 @@ var kinds = []kind{
 	}},
 	{"crash it at a commit", 6, func(w *world, a action) { w.aim(a, [2]string{"before a commit", "after a commit"}[a.B%2]) }},
 	{"crash it at a call", 6, func(w *world, a action) { w.aim(a, "") }},
-	{"a second coordinator", 2, func(w *world, _ action) { w.downUntil = time.Now().Add(time.Millisecond) }},
+	{"a second coordinator", 2, func(w *world, _ action) {
+		if w.putting == nil {
+			w.downUntil = time.Now().Add(time.Millisecond)
+		}
+	}},
+	{"make a backup", 3, func(w *world, _ action) { w.takeBackup() }},
+	{"restore the backup", 3, func(w *world, _ action) { w.restore() }},
 	{"crash an agent", 4, func(w *world, a action) { w.say("the agent of %s crashes", w.pick(a).name); w.pick(a).crash() }},
 	{"restart an agent", 6, func(w *world, a action) { w.say("the agent of %s is started", w.pick(a).name); w.pick(a).restart() }},
 	{"cut a host off", 4, func(w *world, a action) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -73,6 +74,12 @@ var defects = []defect{
 	{"a moved candidate has its time anew", "engine/progress.go", "\tif !u.Moved || u.StartedUntil.IsZero() {", "\tif !u.Moved || u.StartedUntil.IsZero() || planted(NAME) {", 60_000},
 	{"a replace stops the old version on a silent host", "engine/silent.go", "func (t *transition) dontStop(host string) {\n", "func (t *transition) dontStop(host string) {\n\tif planted(NAME) {\n\t\tt.enter(model.StepStopOld)\n\t\treturn\n\t}\n", 20_000},
 	{"gateways are not told what was lost with a host", "engine/lost.go", "\tif len(lost) == 0 {\n", "\tif len(lost) == 0 || planted(NAME) {\n", 60_000},
+	{"epoch not raised after a restore", "records/epoch.go", "\tepoch = max(epoch, r.Restored)\n", "\tif !planted(NAME) {\n\t\tepoch = max(epoch, r.Restored)\n\t}\n", 20_000},
+	{"generations not raised after a restore", "engine/switch.go", "\tt.s.Route.Generation = max(t.s.Route.Generation, t.restored)\n", "\tif !planted(NAME) {\n\t\tt.s.Route.Generation = max(t.s.Route.Generation, t.restored)\n\t}\n", 60_000},
+	{"what died since the backup closes a route", "engine/serving.go", "\t\tt.nextRoute(model.RouteClosed, nil)\n", "\t\tif planted(NAME) {\n\t\t\tt.changeRoute(model.RouteClosed, nil)\n\t\t} else {\n\t\t\tt.nextRoute(model.RouteClosed, nil)\n\t\t}\n", 60_000},
+	{"an enclave's id is given again after a restore", "engine/start.go", "max(t.s.Container.Attempts, t.restored) + 1", "max(t.s.Container.Attempts, map[bool]int64{false: t.restored}[planted(NAME)]) + 1", 60_000},
+	{"a route that is held since the backup stays so", "engine/switch.go", "\tif r.Generation >= t.restored || r.State", "\tif planted(NAME) || r.Generation >= t.restored || r.State", 60_000},
+	{"what was deployed since the backup is reaped at once", "reaper/reaper.go", "\t\treturn false, 0, nil\n\t}\n\treturn false, r.cfg.Grace, nil", "\t\treturn false, 0, nil\n\t}\n\tif planted(NAME) {\n\t\treturn false, 0, nil\n\t}\n\treturn false, r.cfg.Grace, nil", 60_000},
 	{"wanted enclaves are reaped", "reaper/reaper.go", "\t\t\tif promises[e.GetId()].Room != (model.Room{}) {\n", "\t\t\tif promises[e.GetId()].Room != (model.Room{}) {\n\t\t\t\tif planted(NAME) {\n\t\t\t\t\tseen[host+\"/\"+e.GetId()] = true\n\t\t\t\t\tr.reap(ctx, host, e, host+\"/\"+e.GetId(), r.cfg.Grace)\n\t\t\t\t}\n", 60_000},
 }
 
@@ -203,7 +210,7 @@ func openings(t *testing.T) []func() outcome {
 			return o
 		})
 	}
-	for _, s := range stories {
+	for _, s := range slices.Concat(stories, restores) {
 		add(s, "")
 	}
 	for _, step := range []model.Step{model.StepPrepare, model.StepBoot, model.StepHealth, model.StepSwitch, model.StepStopOld} {

@@ -273,6 +273,7 @@ func (w *world) take(op store.Op, touched map[*seen]change, routes *[]model.Rout
 		if was := v.routes[r.Domain]; r.Generation <= was.Generation {
 			w.violate("I7", "the route of %s goes from generation %d to %d", r.Domain, was.Generation, r.Generation)
 		}
+		w.routeLeaps(r, v.routes[r.Domain])
 		touch(v.of(r.Org + "/" + r.Container))
 		v.routes[r.Domain] = r
 		*routes = append(*routes, r)

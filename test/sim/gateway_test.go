@@ -72,9 +72,10 @@ func (g *gateway) send(r model.Route) {
 
 func (g *gateway) apply(r model.Route) {
 	have, ok := g.routes[r.Domain]
-	if ok && r.Generation < have.Generation {
+	if ok && (r.Generation < have.Generation || r.Generation == have.Generation && !r.Equal(have)) {
 		return
 	}
+	g.w.closesTheLost(g, have, r)
 	g.routes[r.Domain] = r
 	if r.State == model.RouteServing && !r.Deleted && (!ok || have.Generation != r.Generation) {
 		g.conns[r.Enclave] += int64(g.w.roll("clients "+g.name) % 4)

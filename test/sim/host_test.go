@@ -55,6 +55,8 @@ type enclave struct {
 	gpus           []int
 	fate           fate
 	asked, foreign bool
+	// orphan: it is of the time that was lost when a backup was restored.
+	orphan bool
 	// stopped: the agent was told to stop it. ghost: the agent says that it has
 	// ended, and it has not.
 	stopped, ghost bool
@@ -249,6 +251,7 @@ func (h *host) stop(id string) *enclave {
 		return e
 	}
 	w.checkStop(h, e)
+	w.orphanStopped(h, e)
 	if e.stopped || e.ended() {
 		e.stopped = true
 		return e

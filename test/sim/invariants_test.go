@@ -30,6 +30,7 @@ func (w *world) check(s *seen, was change) {
 	w.noTimeAnew(s, was)
 	w.nothingUnknownRuns(s)
 	w.lossesToldToGateways(s, was)
+	w.idsAreNew(s, was)
 }
 
 // I1: at most one active update per container.

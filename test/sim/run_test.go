@@ -97,26 +97,32 @@ func play(t *testing.T, p plot) outcome {
 
 // playIn carries a run out in the bubble that it is called in.
 func playIn(p plot, dir string) (outcome, error) {
-	s, err := open(dir)
+	path := ""
+	if dir != "" {
+		path = filepath.Join(dir, "store.db")
+	}
+	s, err := open(path)
 	if err != nil {
 		return outcome{}, err
 	}
 	w := newWorld(p, s)
+	w.dir = dir
 	w.playAll(p.actions)
 	w.end()
 	w.stats.runs++
-	return w.outcome(), s.Close()
+	return w.outcome(), w.disk.Close()
 }
 
 func (w *world) outcome() outcome {
 	return outcome{w.stats, w.violation, w.trace, w.methods, w.calls}
 }
 
-func open(dir string) (store.Store, error) {
-	if dir == "" {
+// open opens the store at a path, or one in memory.
+func open(path string) (store.Store, error) {
+	if path == "" {
 		return memory.New(memory.Config{}), nil
 	}
-	return sqlite.Open(context.Background(), sqlite.Config{Path: filepath.Join(dir, "store.db")})
+	return sqlite.Open(context.Background(), sqlite.Config{Path: path})
 }
 
 func newWorld(p plot, s store.Store) *world {
@@ -125,7 +131,7 @@ func newWorld(p plot, s store.Store) *world {
 		methods: map[string]bool{}, calls: map[string]bool{}, decoded: map[string]written{},
 		counts: map[string]uint64{}, judged: map[string]bool{}, healthy: map[string]bool{},
 		forced: map[string]bool{}, refused: map[string]bool{}, requests: map[string]promised{},
-		silences: map[string]silenceOf{},
+		silences: map[string]silenceOf{}, floors: map[string]int64{},
 	}
 	for i := range 1 + int(mix(p.seed)%3) {
 		w.hosts = append(w.hosts, newHost(w, fmt.Sprintf("h%d", i+1)))
@@ -151,7 +157,7 @@ func (w *world) found() {
 
 func (w *world) playAll(actions []action) {
 	w.found()
-	watch := w.watchFromHere()
+	w.watch = w.watchFromHere()
 	w.pass(10 * time.Second)
 	for _, a := range actions {
 		w.mu.Lock()
@@ -159,12 +165,12 @@ func (w *world) playAll(actions []action) {
 		kinds[int(a.Kind)%len(kinds)].do(w, a)
 		w.mu.Unlock()
 		if w.pass(a.pass()) {
-			watch.close()
+			w.watch.close()
 			return
 		}
 	}
 	w.settle()
-	watch.compare(w)
+	w.watch.compare(w)
 	w.compareReaders()
 }
 
@@ -178,6 +184,9 @@ func (w *world) pass(d time.Duration) bool {
 	start := down || !w.downUntil.IsZero() && !time.Now().Before(w.downUntil)
 	w.mu.Unlock()
 	if start {
+		if w.putting != nil {
+			w.putBack()
+		}
 		if w.startCoordinator() {
 			synctest.Wait()
 		}
@@ -196,6 +205,9 @@ func (w *world) pass(d time.Duration) bool {
 
 // settle ends every fault and waits until everything has come to rest.
 func (w *world) settle() {
+	for w.putting != nil { // an operator ends what they have begun
+		w.pass(5 * time.Minute)
+	}
 	w.mu.Lock()
 	w.say("faults end")
 	w.calm, w.lossy, w.slow, w.disk.full = true, 0, 0, false
@@ -307,8 +319,8 @@ func (w *world) containerRests(s *seen) string {
 		return fmt.Sprintf("%s serves, and the reservations of %s are %v", c.Active.ID, s.key, s.reservations)
 	}
 	for _, g := range w.gates {
-		if g.routes[r.Domain].Generation != r.Generation {
-			return fmt.Sprintf("gateway %s has generation %d of %s, want %d", g.name, g.routes[r.Domain].Generation, r.Domain, r.Generation)
+		if have := g.routes[r.Domain]; have.Generation != r.Generation {
+			return fmt.Sprintf("gateway %s has generation %d of %s, %s to %s, want %d", g.name, have.Generation, r.Domain, have.State, have.Enclave, r.Generation)
 		}
 	}
 	return ""

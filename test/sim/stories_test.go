@@ -29,6 +29,8 @@ type story struct {
 	mute bool
 	// hosts is how many there are, 1 if it is 0.
 	hosts int
+	// backup: one is made before the update.
+	backup bool
 }
 
 func cancelIt(w *world) { w.submit(w.cancels("api", "")) }
@@ -157,6 +159,9 @@ func (w *world) begin(s story, at string) {
 	w.mu.Lock()
 	w.points, w.crashAt = nil, at
 	w.late = s.late
+	if s.backup {
+		w.takeBackup()
+	}
 	if s.mute {
 		for _, g := range w.gates {
 			g.linked = false

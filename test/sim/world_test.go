@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/casemate-dev/casemate/internal/coordinator/model"
+	"github.com/casemate-dev/casemate/internal/store"
 )
 
 // world is everything outside the coordinator: hosts, gateways, the network, the
@@ -17,6 +20,21 @@ type world struct {
 	gates  []*gateway
 	disk   *disk
 	view   *view
+	// dir is where a store that has files keeps them. watch follows the store from
+	// the beginning, or from the last restore, on.
+	dir   string
+	watch *watching
+	// backup opens a copy that was made of the store; putting is that which is
+	// about to take its place.
+	backup, putting func() (store.Store, error)
+	// restored: this store was restored at some time. spared is until when what is of
+	// the time that was lost goes on, floors what its routes had come to.
+	restored bool
+	spared   time.Time
+	floors   map[string]int64
+	// quiet are the containers that were just running in the backup, and of which
+	// nobody has wanted anything since it was restored.
+	quiet map[model.ContainerKey]bool
 	// coords are the coordinators that run; the last one leads.
 	coords []*coordinator
 	// downUntil is when somebody starts a coordinator again.

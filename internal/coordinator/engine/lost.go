@@ -21,8 +21,7 @@ func (t *transition) closeConnections(host string) {
 	all := slices.Concat(r.Lost, lost)
 	r.Lost = all[max(0, len(all)-keptLost):]
 	t.nextRoute(r.State, nil)
-	// Whoever waits for the route to be acknowledged waits for this one now.
-	t.entered = t.entered || t.active() != nil || t.s.Container.Teardown != nil
+	t.awaitAnew()
 }
 
 // mayBeConnected returns the enclaves on a host that clients may be connected to.

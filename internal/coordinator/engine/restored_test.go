@@ -1,6 +1,10 @@
 package engine
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/casemate-dev/casemate/internal/coordinator/model"
+)
 
 func TestAfterARestoreOnlyTheNextSwitchOverrulesWhatGatewaysHold(t *testing.T) {
 	const past = 1000
@@ -17,5 +21,39 @@ func TestAfterARestoreOnlyTheNextSwitchOverrulesWhatGatewaysHold(t *testing.T) {
 	w.die()
 	if g := w.state.Route.Generation; g != past+2 {
 		t.Errorf("generation %d after the next change, want %d", g, past+2)
+	}
+}
+
+func TestAfterARestoreARouteIsPublishedAnewOnceItsEnclaveIsKnownToLive(t *testing.T) {
+	const past = 1000
+	w := deployed(t)
+	w.engine.Restored = past
+	a := *w.state.Container.Active
+	if err := w.send(w.observe(a, model.EnclaveStarting)); err != nil {
+		t.Fatal(err)
+	}
+	if g := w.state.Route.Generation; g >= past {
+		t.Errorf("generation %d before the agent said that %s is healthy", g, a.ID)
+	}
+	for range 2 {
+		if err := w.send(w.observe(a, model.EnclaveHealthy)); err != nil {
+			t.Fatal(err)
+		}
+		if r := w.state.Route; r.Generation != past+1 || r.State != model.RouteServing || r.Enclave != a.ID {
+			t.Errorf("the route is %s to %s, generation %d, want it serving to %s, once past what gateways hold (%d)", r.State, r.Enclave, r.Generation, a.ID, past+1)
+		}
+	}
+}
+
+func TestAfterARestoreNoEnclaveHasAnIDOfTheTimeThatWasLost(t *testing.T) {
+	const past = 1000
+	w := deployed(t)
+	w.engine.Restored = past
+	for want := range 2 {
+		w.begin(model.BlueGreen, "v2", int64(2+want), model.UpdateOptions{})
+		w.settle()
+		if id := EnclaveID("c1", int64(2+want), past+1+int64(want)); w.state.Container.Active.ID != id {
+			t.Errorf("%s serves, want %s", w.state.Container.Active.ID, id)
+		}
 	}
 }

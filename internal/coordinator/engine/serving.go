@@ -22,6 +22,7 @@ func (t *transition) serving(o model.Observation) {
 		t.activeDied(o)
 		return
 	}
+	t.reissue(o)
 	t.activeHealth(o)
 }
 

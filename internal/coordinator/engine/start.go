@@ -70,8 +70,11 @@ func planReason(u *model.Update) string {
 	return u.Plan.Reason
 }
 
+// nextEnclave numbers attempts past all there can have been since the backup of a
+// restored store: a host may remember an enclave of the time that was lost, or run
+// it, and would take another one with its id for it.
 func (t *transition) nextEnclave(revision int64) string {
-	t.s.Container.Attempts++
+	t.s.Container.Attempts = max(t.s.Container.Attempts, t.restored) + 1
 	return EnclaveID(t.s.Container.UID, revision, t.s.Container.Attempts)
 }
 

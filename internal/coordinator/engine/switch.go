@@ -31,6 +31,25 @@ func (t *transition) nextRoute(state model.RouteState, to *model.EnclaveRef) {
 	t.changed = true
 }
 
+// reissue lets the route of a restored store overrule what gateways hold from the
+// time that was lost, such as a hold for an update that nobody knows of any more:
+// but only once an agent has said that what it leads to is there.
+func (t *transition) reissue(o model.Observation) {
+	r := t.s.Route
+	alive := o.State == model.EnclaveHealthy || o.State == model.EnclaveUnhealthy
+	if r.Generation >= t.restored || r.State != model.RouteServing || r.Enclave != o.Enclave || !alive {
+		return
+	}
+	t.changeRoute(model.RouteServing, nil)
+	t.awaitAnew()
+}
+
+// awaitAnew has whoever waits for the route to be acknowledged wait for it as it is
+// now.
+func (t *transition) awaitAnew() {
+	t.entered = t.entered || t.active() != nil || t.s.Container.Teardown != nil
+}
+
 // switchRoute is the switch: the active revision, the route and its generation,
 // and the step, in one commit. The runner's compare on the records it read makes
 // cancel and accept compete for them. From here there is only forward.

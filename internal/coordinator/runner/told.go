@@ -30,7 +30,17 @@ func (r *Runner) nothingNew(ctx context.Context, k model.ContainerKey, a *actor,
 		return false
 	}
 	item, err := records.Get(ctx, r.cfg.Records, records.Containers, records.ContainerKey(k))
-	return err == nil && settled(&item.Value, o)
+	return err == nil && settled(&item.Value, o) && r.routeIsCurrent(ctx, item.Value.Spec.Domain)
+}
+
+// routeIsCurrent says whether a route was published since the store was restored, if
+// it ever was: if not, word of what it leads to matters.
+func (r *Runner) routeIsCurrent(ctx context.Context, domain string) bool {
+	if r.cfg.Engine.Restored == 0 {
+		return true
+	}
+	item, err := records.Get(ctx, r.cfg.Records, records.Routes, records.RouteKey(domain))
+	return err == nil && item.Value.Generation >= r.cfg.Engine.Restored
 }
 
 // settled says whether a container at rest is told what it knows: that the

@@ -1,0 +1,249 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	cv1 "github.com/casemate-dev/casemate/gen/casemate/coordinator/v1"
+	"github.com/casemate-dev/casemate/internal/coordinator/engine"
+	"github.com/casemate-dev/casemate/internal/coordinator/model"
+	"github.com/casemate-dev/casemate/internal/coordinator/records"
+	"github.com/casemate-dev/casemate/internal/store"
+	"github.com/casemate-dev/casemate/internal/store/memory"
+	"github.com/casemate-dev/casemate/internal/store/sqlite"
+)
+
+// restoreGrace is the reaper's grace with which an operator starts a coordinator
+// on a restored store (docs/restore.md), reaperGrace what it is otherwise.
+const (
+	restoreGrace = 40 * time.Minute
+	reaperGrace  = 5 * time.Minute
+)
+
+// takeBackup keeps a copy of the store as the coordinator has it now. mu is held.
+func (w *world) takeBackup() {
+	if c := w.leader(); c == nil || c.dead {
+		return
+	}
+	w.say("a backup is made")
+	switch s := w.disk.Store.(type) {
+	case *memory.Store:
+		restored := s.Restored()
+		w.backup = func() (store.Store, error) { return restored, nil }
+	case *sqlite.Store:
+		w.serial++
+		path := filepath.Join(w.dir, fmt.Sprintf("backup-%d.db", w.serial))
+		if err := s.Backup(context.Background(), path); err != nil {
+			panic(err)
+		}
+		w.backup = func() (store.Store, error) { return open(path) }
+	}
+}
+
+// restore has an operator stop every coordinator and, while messages of the time
+// before still arrive, put the last backup in the place of the store. A backup is
+// restored once: another one is made afterwards. mu is held.
+func (w *world) restore() {
+	if w.backup == nil || w.putting != nil || w.calm {
+		return
+	}
+	w.say("the coordinator is stopped, for the backup to be restored")
+	for _, c := range w.coords {
+		c.die()
+	}
+	w.downUntil = time.Now().Add(w.between("restore", 5*time.Minute, 20*time.Minute))
+	w.putting, w.backup = w.backup, nil
+}
+
+// putBack puts the backup in the place of the store; no coordinator runs.
+func (w *world) putBack() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s, err := w.putting()
+	if err != nil {
+		panic(err)
+	}
+	if w.watch != nil {
+		w.watch.close()
+		defer func() { w.watch = w.watchFromHere() }()
+	}
+	if err := w.disk.Close(); err != nil {
+		panic(err)
+	}
+	w.disk.Store, w.putting = s, nil
+	w.restored = true
+	w.say("the backup is restored")
+	w.lookAgain()
+}
+
+// lookAgain makes the view what the store holds, as a backup put it back. What is
+// never to go back stays: epoch, revision and, apart, the generations of routes.
+func (w *world) lookAgain() {
+	was, stats, floors := w.view, w.stats, w.floors
+	for domain, r := range was.routes {
+		floors[domain] = max(floors[domain], r.Generation)
+	}
+	w.view, w.floors = newView(), nil
+	w.requests, w.silences, w.forced = map[string]promised{}, map[string]silenceOf{}, map[string]bool{}
+	page, err := w.disk.List(context.Background(), "", store.ListOptions{})
+	if err != nil {
+		panic(err)
+	}
+	touched, routes := map[*seen]change{}, []model.Route{}
+	for _, kv := range page.KVs {
+		if strings.HasPrefix(kv.Key, "meta/") || strings.HasPrefix(kv.Key, records.EventPrefix) {
+			continue
+		}
+		w.take(store.Op{Kind: store.OpPut, Key: kv.Key, Value: kv.Value}, touched, &routes)
+		if strings.HasPrefix(kv.Key, records.UpdatePrefix) {
+			u := decode[model.Update](w, store.Op{Key: kv.Key, Value: kv.Value})
+			w.view.of(strings.TrimPrefix(kv.Key, records.UpdatePrefix)).switched[u.ID] = u.Switched && !u.Restoring
+		}
+	}
+	w.quiet = map[model.ContainerKey]bool{}
+	for _, s := range w.view.containers {
+		w.quiet[s.key] = s.container != nil && s.container.Status == model.Running && s.container.Update == ""
+	}
+	w.view.epoch, w.view.revision, w.stats, w.floors = was.epoch, was.revision, stats, floors
+	w.orphan()
+}
+
+// orphan marks what is of the time that was lost: nobody answers for it, and if it
+// runs, it goes on until the reaper's grace is over.
+func (w *world) orphan() {
+	for _, h := range w.hosts {
+		for id, e := range h.enclaves {
+			if !e.asked {
+				continue
+			}
+			known, wanted := w.knows(id)
+			if !known && e.runs() {
+				w.say("%s on %s is of the time that was lost", id, h.name)
+			}
+			// What was about to boot may be taken up again, or not.
+			e.orphan, e.lied = !known, e.lied || !wanted
+		}
+	}
+}
+
+// knows says whether a container has to do with an enclave, and whether it may run
+// as far as the container knows.
+func (w *world) knows(id string) (known, wanted bool) {
+	for _, s := range w.view.containers {
+		if s.container == nil {
+			continue
+		}
+		st := s.state(w.view)
+		has := func(ref model.EnclaveRef) bool { return ref.ID == id }
+		if slices.ContainsFunc(engine.Wanted(st), has) || leftover(s.container, id) {
+			return true, true
+		}
+		if u := st.Update; u != nil && (u.New.ID == id || u.Old != nil && u.Old.ID == id || u.Failed != nil && u.Failed.ID == id) {
+			return true, false
+		}
+	}
+	return false, false
+}
+
+// grace is the reaper's for a coordinator that starts now. mu is not held.
+func (w *world) grace() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.restored {
+		return reaperGrace
+	}
+	w.spared = w.clock().Add(restoreGrace)
+	return restoreGrace
+}
+
+// orphanStopped: what was deployed since the backup goes on for as long as the
+// operator has said. A clock that jumps may shorten that.
+func (w *world) orphanStopped(h *host, e *enclave) {
+	if e.orphan && e.runs() && w.clock().Before(w.spared) {
+		w.violate("restore", "%s on %s, which is of the time that was lost, is told to stop before %s", e.id, h.name, w.spared)
+	}
+}
+
+// routeLeaps: what a restored coordinator switches to gets its traffic, whatever
+// gateways hold from the time that was lost.
+func (w *world) routeLeaps(r, was model.Route) {
+	if floor := w.floors[r.Domain]; r.Generation <= floor && r.State == model.RouteServing && r.Enclave != was.Enclave {
+		w.violate("I7", "the route of %s to %s has generation %d after the restore, it had %d before", r.Domain, r.Enclave, r.Generation, floor)
+	}
+}
+
+// idsAreNew: a candidate is not given the id of an enclave of the time that was
+// lost, whose end or life would be taken for its own.
+func (w *world) idsAreNew(s *seen, was change) {
+	if s.update == nil {
+		return
+	}
+	if s.container.Update == s.update.ID && s.update.Kind != model.KindRestart {
+		delete(w.quiet, s.key)
+	}
+	if was.update != nil && was.update.New.ID == s.update.New.ID {
+		return
+	}
+	for _, h := range w.hosts {
+		if e := h.enclaves[s.update.New.ID]; e != nil && e.orphan {
+			w.violate("restore", "%s of %s has the id of an enclave of the time that was lost, on %s", e.id, s.update.ID, h.name)
+		}
+	}
+}
+
+// closesTheLost: a version of the time that was lost serves on until the one of the
+// backup does.
+func (w *world) closesTheLost(g *gateway, have, r model.Route) {
+	if r.State != model.RouteClosed || r.Deleted || have.State != model.RouteServing {
+		return
+	}
+	s := w.view.containers[r.Org+"/"+r.Container]
+	if s == nil || s.container == nil || !w.quiet[s.key] || s.container.Teardown != nil || s.container.Status == model.Stopped {
+		return
+	}
+	for _, h := range w.hosts {
+		if e := h.enclaves[have.Enclave]; e != nil && e.orphan && e.state == model.EnclaveHealthy && !h.forgotten {
+			w.violate("restore", "gateway %s closes %s, which leads to %s of the time that was lost, before anything else serves", g.name, r.Domain, e.id)
+		}
+	}
+}
+
+// drainLong has a replace hold the route while connections drain.
+var drainLong = &cv1.UpdateOptions{DrainTimeout: durationpb.New(5 * time.Minute)}
+
+// restores are stories in which the backup of before the update is restored.
+var restores = []story{
+	{name: "restored after the update", repo: "one", backup: true, at: model.StepDone, does: (*world).restore},
+	{name: "restored after an update that failed, and updated again", repo: "one", backup: true, destiny: diesBooting, at: model.StepDone, does: func(w *world) {
+		w.restore()
+		w.later(30*time.Minute, func() { w.submit(w.updates("api", "v2", nil, false)) })
+	}},
+	{name: "restored while the old version drains", repo: "one", backup: true, at: model.StepDrain, does: (*world).restore},
+	{name: "restored while the route is held", repo: "eight", backup: true, options: drainLong, at: model.StepDrain, does: (*world).restore},
+	{name: "restored while the old version stops", repo: "eight", backup: true, at: model.StepStopOld, does: (*world).restore},
+	{name: "restored while the new version boots", repo: "eight", backup: true, at: model.StepBoot, does: (*world).restore},
+}
+
+// TestOldBackupsAreRestored tells what docs/restore.md promises of containers that
+// were updated since the backup.
+func TestOldBackupsAreRestored(t *testing.T) {
+	for _, s := range restores {
+		t.Run(s.name, func(t *testing.T) {
+			_, out, _ := tell(t, s, "", 0, true)
+			trace := strings.Join(out.trace, "\n")
+			if out.violation != nil {
+				t.Fatalf("%s: %s\n%s", out.violation.invariant, out.violation.text, trace)
+			}
+			if !strings.Contains(trace, "the backup is restored") {
+				t.Errorf("no backup was restored:\n%s", trace)
+			}
+		})
+	}
+}
