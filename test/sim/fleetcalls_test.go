@@ -52,6 +52,7 @@ func (f *fleet) call(ctx context.Context, what, name, id string, apply func(h *h
 		return errLost
 	}
 	w.stats.steps++
+	w.silenceBroken(name)
 	err := h.admit(f.cluster, f.epoch)
 	if err == nil {
 		err = apply(h)

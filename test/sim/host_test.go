@@ -35,6 +35,9 @@ type host struct {
 	refusals     int
 	followers    []*session
 	stoppingLong bool
+	// burnt are the enclaves that burnt with the machine whose name it has. Word of
+	// their end may still be on its way when one of them is asked for again.
+	burnt map[string]bool
 	// uncordoned is when it was last committed that it takes new enclaves.
 	uncordoned time.Time
 }
@@ -60,7 +63,7 @@ type enclave struct {
 	// stopped: the agent was told to stop it. ghost: the agent says that it has
 	// ended, and it has not.
 	stopped, ghost bool
-	// lied: its agent has said so at some time.
+	// lied: its agent has said so at some time, or one before it has.
 	lied     bool
 	endpoint string
 	// listed: it was on the host's list when it was deleted from it.
@@ -79,7 +82,7 @@ const (
 )
 
 func newHost(w *world, name string) *host {
-	return &host{w: w, name: name, up: true, linked: true, cpus: 64, memory: 1 << 20, enclaves: map[string]*enclave{}}
+	return &host{w: w, name: name, up: true, linked: true, cpus: 64, memory: 1 << 20, enclaves: map[string]*enclave{}, burnt: map[string]bool{}}
 }
 
 // reachable says whether calls arrive.
@@ -144,7 +147,7 @@ func (h *host) create(id string, k model.ContainerKey, room model.Room) error {
 		w.say("%s refuses the claim of %s", h.name, id)
 		return rpc.Error(codes.ResourceExhausted, "NO_CAPACITY", "claimed by others")
 	}
-	e := &enclave{id: id, cluster: cluster, key: k, room: room, state: model.EnclaveBooting, claimed: true, asked: true, gpus: free[:room.GPUs]}
+	e := &enclave{id: id, cluster: cluster, key: k, room: room, state: model.EnclaveBooting, claimed: true, asked: true, gpus: free[:room.GPUs], lied: h.burnt[id]}
 	if n := w.roll("fate " + id); n%5 == 0 && !w.calm && !w.tame {
 		e.fate = fate(1 + n/5%uint64(fateCount-1))
 	}
@@ -348,6 +351,9 @@ func (h *host) reboot() {
 // its name.
 func (h *host) burn() {
 	h.reboot()
+	for id := range h.enclaves {
+		h.burnt[id] = true
+	}
 	h.enclaves, h.epoch = map[string]*enclave{}, 0
 }
 

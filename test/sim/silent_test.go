@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -65,6 +66,15 @@ type silenceOf struct {
 func (w *world) silenceTold(f *fleet, s *session, k model.ContainerKey, id string) {
 	w.silences[id] = silenceOf{
 		container: k.String(), host: s.host.name, fleet: f, session: s, silence: s.silence, at: time.Now(),
+	}
+}
+
+// silenceBroken: the host has answered a call, if nothing else. mu is held.
+func (w *world) silenceBroken(host string) {
+	for id, x := range w.silences {
+		if x.host == host {
+			delete(w.silences, id)
+		}
 	}
 }
 
@@ -156,10 +166,8 @@ func (w *world) lossesToldToGateways(s *seen, was change) {
 	if _, known := w.view.hosts[gone.Host]; known || c.Active != nil && c.Active.ID == gone.ID || c.Teardown != nil || c.Reason != "HOST_FORGOTTEN" {
 		return
 	}
-	for _, id := range w.view.routes[c.Spec.Domain].Lost {
-		if id == gone.ID {
-			return
-		}
+	if slices.Contains(w.view.routes[c.Spec.Domain].Lost, gone.ID) {
+		return
 	}
 	w.violate("lost", "%s was lost with %s, and the gateways keep their connections to it", gone.ID, gone.Host)
 }

@@ -28,9 +28,11 @@ type world struct {
 	// about to take its place.
 	backup, putting func() (store.Store, error)
 	// restored: this store was restored at some time. spared is until when what is of
-	// the time that was lost goes on, floors what its routes had come to.
+	// the time that was lost goes on, by a clock that is off by sparedBy, floors what
+	// its routes had come to.
 	restored bool
 	spared   time.Time
+	sparedBy time.Duration
 	floors   map[string]int64
 	// quiet are the containers that were just running in the backup, and of which
 	// nobody has wanted anything since it was restored.
