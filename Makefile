@@ -55,7 +55,7 @@ demo: programs
 	@$(BIN)/casemate dev demo $(if $(KEEP),--keep)
 
 # What the tests need besides Go: a C compiler for the race detector and go-nvml,
-# systemd-analyze and perl for what is deployed, SoftHSM for keys in tokens.
+# systemd-analyze and perl for what is deployed, SoftHSM for keys in tokens, openssl for the example of a workflow.
 apt:
 	@missing=(); \
 	command -v gcc >/dev/null || missing+=(gcc libc6-dev); \
@@ -63,6 +63,7 @@ apt:
 	command -v systemd-analyze >/dev/null || missing+=(systemd); \
 	command -v perl >/dev/null || missing+=(perl); \
 	command -v ip >/dev/null || missing+=(iproute2); \
+	command -v openssl >/dev/null || missing+=(openssl); \
 	command -v softhsm2-util >/dev/null || missing+=(softhsm2); \
 	if [ $${#missing[@]} -gt 0 ]; then \
 		echo "installing $${missing[*]}"; \
