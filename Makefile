@@ -113,7 +113,10 @@ bench-updates: build
 	$(GO) run ./test/updatebench -bin $(BIN)
 
 bench-gateway:
-	@command -v haproxy >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq haproxy >/dev/null; }
+	@command -v haproxy >/dev/null || { \
+		sudo=(); [ "$$(id -u)" = 0 ] || sudo=(sudo -n); \
+		"$${sudo[@]}" apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive "$${sudo[@]}" apt-get install -y -qq --no-install-recommends haproxy >/dev/null; }
 	$(GO) run ./test/gatewaybench
 
 bench-attest:

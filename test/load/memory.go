@@ -52,3 +52,13 @@ func cpuTime() time.Duration {
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u) // fails for bad arguments only
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
+
+// loadAverage is the machine's, of the last minute (proc_loadavg(5)).
+func loadAverage() (float64, error) {
+	data, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0, fmt.Errorf("read the load average: %w", err)
+	}
+	first, _, _ := strings.Cut(string(data), " ")
+	return strconv.ParseFloat(first, 64)
+}

@@ -26,10 +26,11 @@ func printSize(w io.Writer, r result) {
 	row := func(name, format string, args ...any) {
 		_, _ = fmt.Fprintf(w, "  %-26s %s\n", name, fmt.Sprintf(format, args...))
 	}
+	row("load average", "%.1f before, %.1f after", r.Load[0], r.Load[1])
 	row("plan, idle", "p50 %s  p99 %s  max %s  (%d); %s of CPU each", ms(r.Plan.P50), ms(r.Plan.P99), ms(r.Plan.Max), r.Plan.Calls, ms(r.PlanCPU))
 	row("  hashing 1 MiB, just before", "p50 %s  p99 %s  max %s: what the machine itself adds", ms(r.Machine.P50), ms(r.Machine.P99), ms(r.Machine.Max))
 	row("plan, while updates run", "p50 %s  p99 %s  max %s  (%d)", ms(r.BusyPlan.P50), ms(r.BusyPlan.P99), ms(r.BusyPlan.Max), r.BusyPlan.Calls)
-	row("updates finished", "%.0f a second (%d)", r.Rate.PerSecond, r.Rate.Updates)
+	row("updates finished", "%.0f a second (%d); %s of CPU each, plans beside them included", r.Rate.PerSecond, r.Rate.Updates, ms(r.Rate.CPU))
 	row("updates in flight", "%d at once: %d succeeded, %d missed a deadline, the slowest step took %.1f %% of its time", r.InFlight.Held, r.InFlight.Succeeded, r.InFlight.Missed, 100*r.InFlight.Nearest)
 	row("", "started in %s, ended %s after their boots", s(r.InFlight.Started), s(r.InFlight.Ended))
 	row("memory per host", "%s resident, %s live", kib(r.HostBytes), kib(r.HostLive))
@@ -103,6 +104,7 @@ func figures() []figure {
 		{"plan p50, while updates run", seconds(func(r result) time.Duration { return r.BusyPlan.P50 }), milli},
 		{"plan p99, while updates run", seconds(func(r result) time.Duration { return r.BusyPlan.P99 }), milli},
 		{"time for one update", func(r result) float64 { return 1 / r.Rate.PerSecond }, milli},
+		{"CPU of an update", seconds(func(r result) time.Duration { return r.Rate.CPU }), milli},
 		{"memory of all hosts", func(r result) float64 { return r.HostBytes * float64(r.Hosts) }, mib},
 		{"memory of all containers", func(r result) float64 { return r.ContainerBytes * float64(r.Containers) }, mib},
 		{"recovery", seconds(func(r result) time.Duration { return r.Recovered }), whole},

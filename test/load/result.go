@@ -9,6 +9,9 @@ import (
 type result struct {
 	Hosts, Containers int
 	Store             string
+	// Load is the machine's load average of a minute before and after: what else it
+	// did. CPU times mean more than others where that is above the number of CPUs.
+	Load [2]float64
 	// Seeded is how long the records took to write.
 	Seeded time.Duration
 	// HostBytes and ContainerBytes are resident memory per host and per container
@@ -70,4 +73,7 @@ type flight struct {
 type rate struct {
 	Updates   int
 	PerSecond float64
+	// CPU is the process time for one update, with that of its client and of the
+	// plans made meanwhile.
+	CPU time.Duration
 }

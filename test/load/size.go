@@ -45,7 +45,13 @@ func runSize(ctx context.Context, o options) (retErr error) {
 		return err
 	}
 	defer func() { retErr = errors.Join(retErr, s.hosts.stop()) }()
+	if s.r.Load[0], err = loadAverage(); err != nil {
+		return err
+	}
 	if err := s.measure(ctx); err != nil {
+		return err
+	}
+	if s.r.Load[1], err = loadAverage(); err != nil {
 		return err
 	}
 	return json.NewEncoder(os.Stdout).Encode(s.r)

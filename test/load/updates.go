@@ -226,7 +226,7 @@ func (s *size) measureRate(ctx context.Context) error {
 	planning, stop := context.WithCancel(ctx)
 	busy := make(chan error, 1)
 	go func() { busy <- s.planWhile(planning) }()
-	began := time.Now()
+	began, used := time.Now(), cpuTime()
 	slots := make(chan struct{}, inFlight)
 	ended := make(chan error, 1)
 	go func() { ended <- s.giveBack(ctx, from, n, slots) }()
@@ -247,11 +247,12 @@ func (s *size) measureRate(ctx context.Context) error {
 		err = <-ended
 	}
 	took := time.Since(began)
+	used = cpuTime() - used
 	stop()
 	if busyErr := <-busy; err == nil {
 		err = busyErr
 	}
-	s.r.Rate = rate{Updates: n, PerSecond: float64(n) / took.Seconds()}
+	s.r.Rate = rate{Updates: n, PerSecond: float64(n) / took.Seconds(), CPU: used / time.Duration(n)}
 	return err
 }
 
