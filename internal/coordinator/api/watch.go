@@ -127,7 +127,7 @@ func forward[T any](s *Server, codec record.Codec[T], prefix string, batch store
 			}
 			continue
 		}
-		item, err := records.Decode(codec, ev.KV)
+		item, err := records.DecodeShared(s.cfg.Records, codec, ev.KV)
 		if err != nil {
 			return err
 		}

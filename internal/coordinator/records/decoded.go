@@ -55,6 +55,13 @@ func (d *decoded) keep(key string, v decodedValue) {
 	d.young[key] = v
 }
 
+// DecodeShared is Decode for records that many read at once, such as all who watch
+// the same change. What the value refers to is shared with other readers, and must
+// not be changed.
+func DecodeShared[T any](r *Records, codec record.Codec[T], kv store.KV) (Item[T], error) {
+	return decodeOnce(r, codec, kv)
+}
+
 // decodeOnce is Decode for records that are read often. What the value refers to
 // is shared with other readers, and must not be changed.
 func decodeOnce[T any](r *Records, codec record.Codec[T], kv store.KV) (Item[T], error) {
