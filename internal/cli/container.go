@@ -43,7 +43,7 @@ func (a *app) listContainers(ctx context.Context) ([]*cv1.Container, error) {
 
 func newContainerGet(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "get NAME", Short: "Show one container: status, boot stages, settings", Args: cobra.ExactArgs(1),
+		Use: "get NAME", Short: "Show one container: status, who signed its release, boot stages, settings", Args: cobra.ExactArgs(1),
 		Example:           "  casemate container get web",
 		ValidArgsFunction: a.completeContainer,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -51,7 +51,14 @@ func newContainerGet(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.result(c, func(v view.View) string { return v.Container(c) })
+			if a.machine() {
+				return a.result(c, nil)
+			}
+			m, err := a.servingManifest(cmd.Context(), c)
+			if err != nil {
+				return err
+			}
+			return a.result(c, func(v view.View) string { return v.Container(c, m) })
 		},
 	}
 }
@@ -63,6 +70,20 @@ func (a *app) getContainer(ctx context.Context, name string) (*cv1.Container, er
 	}
 	r, err := call(ctx, a, l.containers.GetContainer, &cv1.GetContainerRequest{Org: l.org, Name: name})
 	return r.GetContainer(), err
+}
+
+// servingManifest is the manifest of the release that serves; nil if none does, or if
+// it is not signed.
+func (a *app) servingManifest(ctx context.Context, c *cv1.Container) (*cv1.Manifest, error) {
+	if c.GetActiveRevision() == 0 {
+		return nil, nil
+	}
+	l, err := a.connect()
+	if err != nil {
+		return nil, err
+	}
+	r, err := call(ctx, a, l.revisions.GetRevision, &cv1.GetRevisionRequest{Org: l.org, Container: c.GetName(), Number: c.GetActiveRevision()})
+	return r.GetRevision().GetManifest(), err
 }
 
 func newContainerRevisions(a *app) *cobra.Command {

@@ -54,7 +54,7 @@ func someEvents() []*cv1.Event {
 
 func someRevisions() []*cv1.Revision {
 	return []*cv1.Revision{
-		{Number: 3, Tag: "v1.2.3", Commit: "8d1f0c2b9a7e6d5c4b3a", Cpus: 4, MemoryMib: 16384, Gpus: 1, SecretVersions: map[string]int64{"API_KEY": 1, "DB_URL": 1}, CreateTime: ago(3 * time.Hour)},
+		{Number: 3, Tag: "v1.2.3", Commit: "8d1f0c2b9a7e6d5c4b3a", Cpus: 4, MemoryMib: 16384, Gpus: 1, SecretVersions: map[string]int64{"API_KEY": 1, "DB_URL": 1}, CreateTime: ago(3 * time.Hour), Manifest: &cv1.Manifest{Number: 23, SignedBy: "key 4d4d4d4d4d4d4d4d"}},
 		{Number: 2, Tag: "v1.2.2", Commit: "aaaa0c2b9a7e6d5c4b3a", Cpus: 4, MemoryMib: 16000, Debug: true, CreateTime: ago(50 * time.Hour)},
 		{Number: 1, Tag: "v1.2.2", Commit: "aaaa0c2b9a7e6d5c4b3a", Cpus: 4, MemoryMib: 16000, CreateTime: ago(51 * time.Hour)},
 	}

@@ -16,6 +16,15 @@ type fleetRevisions struct {
 	*fleet
 }
 
+func (f fleetRevisions) GetRevision(_ context.Context, m *cv1.GetRevisionRequest) (*cv1.GetRevisionResponse, error) {
+	for _, r := range f.revisions {
+		if r.GetNumber() == m.GetNumber() {
+			return &cv1.GetRevisionResponse{Revision: r}, f.took(m)
+		}
+	}
+	return nil, rpc.Error(codes.NotFound, "NO_SUCH_REVISION", "no such revision")
+}
+
 func (f fleetRevisions) ListRevisions(_ context.Context, m *cv1.ListRevisionsRequest) (*cv1.ListRevisionsResponse, error) {
 	return &cv1.ListRevisionsResponse{Revisions: f.revisions}, f.took(m)
 }

@@ -46,8 +46,9 @@ func (v View) Containers(list []*cv1.Container) string {
 	return t.text(v.Style)
 }
 
-// Container is all there is to say of one container.
-func (v View) Container(c *cv1.Container) string {
+// Container is all there is to say of one container. m is the manifest of the release
+// that serves; nil if there is none.
+func (v View) Container(c *cv1.Container, m *cv1.Manifest) string {
 	var f fields
 	f.add("name", clean(c.GetName()))
 	f.add("org", clean(c.GetOrg()))
@@ -56,6 +57,7 @@ func (v View) Container(c *cv1.Container) string {
 	f.add("why", why(c.GetReason(), c.GetText()))
 	f.add("serves", tag(c.GetActiveTag(), c.GetActiveRevision()))
 	f.add("commit", clean(c.GetActiveCommit()))
+	f.add("signed", signedBy(m))
 	f.add("enclave", clean(c.GetActiveEnclave()))
 	f.add("host", v.host(c))
 	if c.GetActiveEnclave() != "" {

@@ -118,7 +118,7 @@ func TestInsecureStatesAreMarkedWhereverAStatusStands(t *testing.T) {
 	u := &cv1.Update{Id: "web-u1", Insecure: insecure}
 	judged := &cv1.Update{Id: "web-u1", Insecure: []string{"simulated"}, Verdict: &agentv1.Verdict{Insecure: insecure}}
 	for name, text := range map[string]string{
-		"list": v.Containers([]*cv1.Container{c}), "get": v.Container(c), "question": v.Ask(c), "history": v.Updates([]*cv1.Update{u}),
+		"list": v.Containers([]*cv1.Container{c}), "get": v.Container(c, nil), "question": v.Ask(c), "history": v.Updates([]*cv1.Update{u}),
 		"status": v.Update(u), "end": v.End(u), "picture": strings.Join(v.Picture(u), "\n"), "verdict": v.Update(judged),
 	} {
 		if !strings.Contains(text, "[DEBUG] [SIMULATED]") || strings.Count(strings.SplitN(text, "[SIMULATED]", 2)[0], "[DEBUG]") != 1 {
@@ -160,7 +160,7 @@ func TestEmptyListsSaySo(t *testing.T) {
 
 func TestNothingBreaksOnAnswersThatAreEmpty(t *testing.T) {
 	v := View{Now: now, Style: terminal.Style{Color: true}}
-	_ = v.Container(nil) + v.Update(nil) + v.Plan("", nil) + v.Host(nil) + v.Secret(nil) + v.Event(nil) + v.End(nil)
+	_ = v.Container(nil, nil) + v.Update(nil) + v.Plan("", nil) + v.Host(nil) + v.Secret(nil) + v.Event(nil) + v.End(nil)
 	_ = v.Picture(&cv1.Update{History: []*cv1.StepRecord{{}}, Stages: []*agentv1.BootStage{{}}})
 	_ = v.News(nil, &cv1.Update{})
 }
@@ -169,14 +169,14 @@ func TestAContainerSaysThatItsHostDoesNotAnswer(t *testing.T) {
 	v := View{Now: now}
 	c := &cv1.Container{Name: "web", Status: cv1.ContainerStatus_CONTAINER_STATUS_RUNNING, ActiveHost: "gpu-1", ActiveEnclave: "c1-r1-1"}
 	const mark, detail = "RUNNING [HOST UNREACHABLE]", "gpu-1 does not answer since 2026-03-04T05:03:07Z (3m00s ago)"
-	if list, one := v.Containers([]*cv1.Container{c}), v.Container(c); strings.Contains(list+one, "UNREACHABLE") || strings.Contains(one, "does not answer") {
+	if list, one := v.Containers([]*cv1.Container{c}), v.Container(c, nil); strings.Contains(list+one, "UNREACHABLE") || strings.Contains(one, "does not answer") {
 		t.Errorf("its host answers, and it says:\n%s\n%s", list, one)
 	}
 	c.HostUnreachableSince = timestamppb.New(now.Add(-3 * time.Minute))
 	if list := v.Containers([]*cv1.Container{c}); !strings.Contains(list, mark) {
 		t.Errorf("want %q in the list:\n%s", mark, list)
 	}
-	if one := v.Container(c); !strings.Contains(one, mark) || !strings.Contains(one, detail) {
+	if one := v.Container(c, nil); !strings.Contains(one, mark) || !strings.Contains(one, detail) {
 		t.Errorf("want %q and %q in:\n%s", mark, detail, one)
 	}
 }
