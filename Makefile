@@ -27,7 +27,7 @@ cgo_sigstore := 0
 cgo_pkcs11 := 1
 
 .PHONY: all build programs $(MODULES:%=build-%) $(MODULES:%=test-%) demo test test-fast test-modules generate check-generated lint fmt clean apt \
-	bench bench-updates bench-gateway bench-attest bench-store bench-load soak fuzz
+	bench bench-updates bench-gateway bench-attest bench-store bench-load soak sweep fuzz
 
 all: build
 
@@ -131,6 +131,15 @@ bench-load:
 # As long as told: make soak FOR=8h, or make soak STEPS=100000000.
 soak:
 	SOAK_FOR=$(FOR) SOAK_STEPS=$(STEPS) $(GO) test ./test/sim -run TestSoak -timeout 0 -v
+
+# Changes every bit of all recorded evidence, and cuts it at every length; prints the
+# table of what is accepted although changed, with the reasons. SEV-SNP and TDX take a
+# minute or two and are in `make test-fast` too; NVIDIA's, a sample elsewhere, an hour
+# or two on two cores.
+sweep:
+	@[ -n "$$CASEMATE_VECTORS" ] || { echo "CASEMATE_VECTORS names no folder with recorded evidence"; exit 1; }
+	CASEMATE_FULL_SWEEP=1 $(GO) test -count=1 -timeout 0 -v -run 'TestEveryChange|TestNoChange' \
+		./pkg/attest/sevsnp ./pkg/attest/tdx ./pkg/attest/nvidia
 
 # Every fuzz target for a few seconds; FUZZTIME=10m for longer, FUZZ=pkg/attest for
 # one folder, PLAIN=1 without coverage. The corpora grow in .cache/fuzz; what a target

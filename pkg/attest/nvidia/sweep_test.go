@@ -9,7 +9,9 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -36,8 +38,9 @@ var unusedRegions = []region{
 
 const endReason = "white space at the end of the file, which nothing is read from"
 
-// sweep changes a file in every way it should not survive, and returns the rows
-// of the table of those that it did.
+// sweep changes a file in every way it should not survive, on all processors, so that
+// accepts must be safe for concurrent use, and returns the rows of the table of those
+// that it did.
 func sweep(t *testing.T, name string, original []byte, accepts func([]byte) bool) []string {
 	t.Helper()
 	if !accepts(original) {
@@ -50,22 +53,35 @@ func sweep(t *testing.T, name string, original []byte, accepts func([]byte) bool
 	if !fullSweep() {
 		stride = max(1, total/sampleSize) | 1
 	}
-	changed := bytes.Clone(original)
-	for i := range total {
-		p := i / 8
-		if i%stride != 0 && !first[p] {
-			continue
-		}
-		changed[p] ^= 1 << (i % 8)
-		if accepts(changed) {
-			if owner[p] == 0 {
-				t.Errorf("%s: bit %d of byte %d (%q) can be changed and nobody notices", name, i%8, p, original[max(0, p-20):min(len(original), p+20)])
-			} else if first[p] {
-				accepted[owner[p]-1]++
+	var mu sync.Mutex
+	var workers sync.WaitGroup
+	n := runtime.GOMAXPROCS(0)
+	for w := range n {
+		workers.Go(func() {
+			changed := bytes.Clone(original)
+			for i := w; i < total; i += n {
+				p := i / 8
+				if i%stride != 0 && !first[p] {
+					continue
+				}
+				changed[p] ^= 1 << (i % 8)
+				taken := accepts(changed)
+				changed[p] = original[p]
+				if !taken {
+					continue
+				}
+				mu.Lock()
+				switch {
+				case owner[p] == 0:
+					t.Errorf("%s: bit %d of byte %d (%q) can be changed and nobody notices", name, i%8, p, original[max(0, p-20):min(len(original), p+20)])
+				case first[p]:
+					accepted[owner[p]-1]++
+				}
+				mu.Unlock()
 			}
-		}
-		changed[p] = original[p]
+		})
 	}
+	workers.Wait()
 	return append(rows(name, accepted, places), truncations(t, name, original, accepts, stride)...)
 }
 
@@ -199,6 +215,7 @@ func TestNoChangeOfPublicEvidenceGoesUnnoticed(t *testing.T) {
 	for _, name := range []string{
 		"hopper_evidence.json", "hopper_evidence_cert_hold.json", "multi_gpu_hopper.json", "mpt_8x_b200.json",
 		"ppcie_8x_h100_4_switches.json", "switch_evidence_ls10.json",
+		"multi_switch_ls10.json",
 	} {
 		raw := sweepVector(t, "evidence/"+name)
 		tb.sweep(name, raw, s.document(raw))
@@ -249,9 +266,9 @@ func TestNoChangeOfCertificatesGoesUnnoticed(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := range e.Devices[0].Chain {
-			d := e.Devices[0]
-			d.Chain = append([][]byte{}, d.Chain...)
 			sweep(t, fmt.Sprintf("%s, certificate %d", tc.file, i), e.Devices[0].Chain[i], func(der []byte) bool {
+				d := e.Devices[0]
+				d.Chain = append([][]byte{}, d.Chain...)
 				d.Chain[i] = der
 				return s.accepts(Evidence{Devices: []Device{d}})
 			})
@@ -321,6 +338,7 @@ const tableHead = "file | part | accepted | reason\n"
 func (tb *table) compare() {
 	const file = "testdata/accepted_although_changed.golden"
 	got := strings.Join(tb.rows, "\n") + "\n"
+	tb.t.Logf("accepted although changed, of %d files (every bit and length: %t):\n%s%s", len(tb.ran), fullSweep(), tableHead, got)
 	if *update {
 		if err := os.MkdirAll("testdata", 0o755); err != nil {
 			tb.t.Fatal(err)

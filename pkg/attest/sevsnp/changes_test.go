@@ -164,6 +164,7 @@ func compareGolden(t *testing.T, found map[string]string, all bool) {
 	}
 	sort.Strings(lines)
 	got := strings.Join(lines, "\n") + "\n"
+	t.Logf("accepted although changed (every bit and length: %t):\n%s", all, got)
 	if *update && all {
 		if err := os.MkdirAll(filepath.Dir(changesGolden), 0o755); err != nil {
 			t.Fatal(err)

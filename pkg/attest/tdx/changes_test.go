@@ -225,6 +225,7 @@ func TestEveryChangedBitAndCutOfRecordedEvidenceIsNoticed(t *testing.T) {
 		t.Logf("thinned out: one position in %d", exhaustiveStride)
 		return
 	}
+	t.Logf("accepted although changed, in every bit and length:\n%s", got.String())
 	golden := filepath.Join("testdata", "accepted_changes.golden")
 	if *update {
 		if err := os.WriteFile(golden, []byte(got.String()), 0o644); err != nil {
