@@ -7,6 +7,7 @@ import (
 
 	"github.com/casemate-dev/casemate/internal/coordinator/fleet"
 	"github.com/casemate-dev/casemate/internal/coordinator/records"
+	"github.com/casemate-dev/casemate/internal/store"
 )
 
 // pause waits for a time that is part of what is measured.
@@ -67,16 +68,36 @@ func (s *size) awaitTouched(ctx context.Context, from int64, n int) error {
 	}, n)
 }
 
-// awaitEnded waits until so many containers have no update in progress any more.
-func (s *size) awaitEnded(ctx context.Context, from int64, n int) error {
+// awaitEnded waits until so many containers that had an update in progress, at the
+// revision or after it, have none any more, and calls each for every one. What else
+// is written of containers does not count.
+func (s *size) awaitEnded(ctx context.Context, from int64, n int, busy map[string]bool, each func()) error {
 	ended := 0
-	return s.follow(ctx, records.ContainerPrefix, from, func(_ string, value []byte) (bool, error) {
+	return s.follow(ctx, records.ContainerPrefix, from, func(key string, value []byte) (bool, error) {
 		c, err := records.Containers.Decode(value)
-		if err == nil && c.Update == "" {
+		switch {
+		case err != nil:
+		case c.Update != "":
+			busy[key] = true
+		case busy[key]:
+			delete(busy, key)
 			ended++
+			each()
 		}
 		return ended >= n, err
 	}, n)
+}
+
+// busy are the containers that have an update in progress.
+func busy(ctx context.Context, rec *records.Records) (map[string]bool, error) {
+	items, _, err := records.List(ctx, rec, records.Containers, records.ContainerPrefix, store.ListOptions{})
+	out := map[string]bool{}
+	for _, item := range items {
+		if item.Value.Update != "" {
+			out[item.Key] = true
+		}
+	}
+	return out, err
 }
 
 // follow hands every change under a prefix to each until that says it is done.

@@ -173,7 +173,7 @@ func (s *size) measureRecovery(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.recover(ctx); err != nil {
+	if err := s.recover(ctx, rec); err != nil {
 		return err
 	}
 	if err := s.awaitQuiet(ctx); err != nil {
@@ -191,20 +191,29 @@ func (s *size) measureRecovery(ctx context.Context) error {
 }
 
 // recover starts the coordinator and times it until it has caught up.
-func (s *size) recover(ctx context.Context) error {
+func (s *size) recover(ctx context.Context, rec *records.Records) error {
+	unfinished, err := busy(ctx, rec)
+	if err != nil {
+		return err
+	}
 	from, err := s.store.Revision(ctx)
 	if err != nil {
 		return err
 	}
-	resumed := make(chan error, 1)
+	resumed, ended := make(chan error, 1), make(chan error, 1)
+	watching, cancel := context.WithCancel(ctx)
+	defer cancel()
 	began, used := time.Now(), cpuTime()
 	go func() {
-		err := s.awaitTouched(ctx, from, s.r.Unfinished)
+		err := s.awaitTouched(watching, from, s.r.Unfinished)
 		s.r.Resumed = time.Since(began)
 		resumed <- err
 	}()
+	// From the start: the store keeps a short history only.
+	go func() { ended <- s.awaitEnded(watching, from, s.r.Unfinished, unfinished, func() {}) }()
 	if s.c, err = start(ctx, s.store, s.hosts.socket); err != nil {
-		return errors.Join(err, <-resumed)
+		cancel()
+		return errors.Join(err, <-resumed, <-ended)
 	}
 	if err := s.awaitReady(ctx); err != nil {
 		return err
@@ -214,7 +223,7 @@ func (s *size) recover(ctx context.Context) error {
 		return err
 	}
 	s.r.Recovered = max(s.r.Ready, s.r.Resumed)
-	if err := s.awaitEnded(ctx, from, s.r.Unfinished); err != nil {
+	if err := <-ended; err != nil {
 		return err
 	}
 	if err := s.awaitQuiet(ctx); err != nil {

@@ -14,8 +14,6 @@ import (
 	cv1 "github.com/casemate-dev/casemate/gen/casemate/coordinator/v1"
 	"github.com/casemate-dev/casemate/internal/coordinator/engine"
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
-	"github.com/casemate-dev/casemate/internal/coordinator/records"
-	"github.com/casemate-dev/casemate/internal/store"
 )
 
 // callers is how many calls the load makes at a time.
@@ -120,7 +118,7 @@ func (s *size) measureInFlight(ctx context.Context) error {
 	if _, err := s.hosts.tell("release"); err != nil {
 		return err
 	}
-	if err := s.awaitEnded(ctx, from, n); err != nil {
+	if err := s.awaitEnded(ctx, from, n, map[string]bool{}, func() {}); err != nil {
 		return err
 	}
 	s.r.InFlight.Ended = time.Since(began)
@@ -161,14 +159,8 @@ func (s *size) awaitCreated(ctx context.Context, n int) error {
 
 // inProgress counts the containers that have an update in progress.
 func (s *size) inProgress(ctx context.Context) (int, error) {
-	items, _, err := records.List(ctx, s.c.records, records.Containers, records.ContainerPrefix, store.ListOptions{})
-	n := 0
-	for _, item := range items {
-		if item.Value.Update != "" {
-			n++
-		}
-	}
-	return n, err
+	all, err := busy(ctx, s.c.records)
+	return len(all), err
 }
 
 // judge looks at how the updates ended, and how near to its deadline any step
@@ -229,7 +221,7 @@ func (s *size) measureRate(ctx context.Context) error {
 	began, used := time.Now(), cpuTime()
 	slots := make(chan struct{}, inFlight)
 	ended := make(chan error, 1)
-	go func() { ended <- s.giveBack(ctx, from, n, slots) }()
+	go func() { ended <- s.awaitEnded(ctx, from, n, map[string]bool{}, func() { <-slots }) }()
 	picks := make([]int, n)
 	for i := range picks {
 		picks[i] = s.pick()
@@ -254,19 +246,6 @@ func (s *size) measureRate(ctx context.Context) error {
 	}
 	s.r.Rate = rate{Updates: n, PerSecond: float64(n) / took.Seconds(), CPU: used / time.Duration(n)}
 	return err
-}
-
-// giveBack frees a slot for every update that ends, n of them.
-func (s *size) giveBack(ctx context.Context, from int64, n int, slots <-chan struct{}) error {
-	ended := 0
-	return s.follow(ctx, records.ContainerPrefix, from, func(_ string, value []byte) (bool, error) {
-		c, err := records.Containers.Decode(value)
-		if err == nil && c.Update == "" {
-			<-slots
-			ended++
-		}
-		return ended >= n, err
-	}, n)
 }
 
 // planWhile plans one update after the other until ctx ends.
