@@ -171,6 +171,7 @@ func TestEveryPlantedDefectIsCaught(t *testing.T) {
 		t.Logf("%-55s %s", d.name, results[i])
 	}
 	t.Logf("%d defects planted", len(defects))
+	t.Run("replayed", func(t *testing.T) { replays(t, bin) })
 }
 
 // huntLimit is far more than any hunt that goes on needs.
