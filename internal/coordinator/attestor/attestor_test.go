@@ -341,10 +341,10 @@ func (m *middle) join(client net.Conn, endpoint string) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = io.Copy(io.MultiWriter(guest, m), client)
+		_, _ = io.Copy(io.MultiWriter(m, guest), client)
 		_ = guest.Close()
 	}()
-	_, _ = io.Copy(io.MultiWriter(client, m), guest)
+	_, _ = io.Copy(io.MultiWriter(m, client), guest)
 	_ = client.Close()
 	<-done
 }

@@ -131,7 +131,10 @@ func TestHostileAnswers(t *testing.T) {
 			w.Header().Set("X", strings.Repeat("x", 64<<10))
 		}, "header"},
 		"no JSON": {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") }, "expected an object"},
-		"silence": {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "deadline"},
+		"silence": {func(_ http.ResponseWriter, r *http.Request) {
+			<-r.Context().Done()
+			panic(http.ErrAbortHandler) // an answer could still arrive while the client closes
+		}, "deadline"},
 		"a refusal": {func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			fmt.Fprint(w, `{"code":"BUSY","text":"try again"}`)

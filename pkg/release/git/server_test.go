@@ -48,7 +48,7 @@ func (s *fakeServer) handle(do func(http.ResponseWriter, *http.Request, transpor
 	return func(w http.ResponseWriter, r *http.Request) {
 		if s.hang {
 			<-r.Context().Done()
-			return
+			panic(http.ErrAbortHandler) // nor does it answer while the client closes
 		}
 		if _, password, _ := r.BasicAuth(); s.password != password {
 			http.Error(w, "who are you", http.StatusUnauthorized)
