@@ -173,7 +173,7 @@ func restoreOnFailure(t *testing.T, f *fleet) {
 // cancelledReplace cancels in every step before the switch: before the old
 // version stops it goes on serving, after that it is brought back.
 func cancelledReplace(t *testing.T, f *fleet) {
-	f.running(t, "big", eight, eight)
+	f.running(t, "big", eight, eight.loading())
 	l := f.load(t, "big")
 	for _, step := range []cv1.UpdateStep{
 		cv1.UpdateStep_UPDATE_STEP_PREPARE, cv1.UpdateStep_UPDATE_STEP_HOLD_ROUTE, cv1.UpdateStep_UPDATE_STEP_STOP_OLD,
@@ -199,7 +199,7 @@ func deletedInAReplace(t *testing.T, f *fleet) {
 	} {
 		t.Run(word(step), func(t *testing.T) {
 			name := "big-" + word(step)
-			f.running(t, name, eight, eight)
+			f.running(t, name, eight, eight.loading())
 			f.beginAt(t, name, "v2", nil, step)
 			f.remove(t, name)
 			f.forgotten(t, name)

@@ -30,6 +30,13 @@ type app struct {
 	extra string
 }
 
+// loading returns the app as one that loads for longer than any test lasts: its
+// update is still at it, however late a test does something about it.
+func (a app) loading() app {
+	a.load = 10 * time.Minute
+	return a
+}
+
 // config returns the app's casemate.yml.
 func (a app) config() string {
 	var b strings.Builder
@@ -51,7 +58,8 @@ func (a app) config() string {
 		fmt.Fprintf(&b, "    secrets: [%s]\n", strings.Join(a.secrets, ", "))
 	}
 	b.WriteString("    healthcheck:\n      test: [\"CMD\", \"curl\", \"-sf\", \"http://localhost:8080/health\"]\n" +
-		"      interval: 100ms\n      timeout: 1s\n      retries: 3\n      start_period: 1s\n")
+		"      interval: 100ms\n      timeout: 1s\n      retries: 3\n")
+	fmt.Fprintf(&b, "      start_period: %s\n", max(time.Second, 2*a.load))
 	if a.extra != "" {
 		fmt.Fprintf(&b, "    %s\n", a.extra)
 	}

@@ -130,7 +130,7 @@ func (f *fleet) killedAt(t *testing.T, name, to string, step cv1.UpdateStep) {
 func TestACoordinatorKilledDuringACancellationFinishesIt(t *testing.T) {
 	t.Parallel()
 	f := start(t, dev.Options{Hosts: []string{"none"}})
-	f.running(t, "green", slow, slow)
+	f.running(t, "green", slow, slow.loading())
 	l := f.load(t, "green")
 	u := f.beginAt(t, "green", "v2", nil, cv1.UpdateStep_UPDATE_STEP_HEALTH)
 	f.cancel(t, u)
