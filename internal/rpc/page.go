@@ -41,7 +41,8 @@ func PageAfter(scope, token string) (string, error) {
 		return "", badToken()
 	}
 	rest, ok := strings.CutPrefix(string(raw), tokenMark+scope+"\x00")
-	if !ok {
+	// Only what PageToken writes is taken: the decoder passes over line ends.
+	if !ok || PageToken(scope, rest) != token {
 		return "", badToken()
 	}
 	return rest, nil

@@ -248,6 +248,7 @@ func TestPageTokens(t *testing.T) {
 
 func FuzzPageAfter(f *testing.F) {
 	f.Add("s", PageToken("s", "k"))
+	f.Add("s", "cDE\r6cwA0")
 	f.Add("", "!")
 	f.Fuzz(func(t *testing.T, scope, token string) {
 		after, err := PageAfter(scope, token)

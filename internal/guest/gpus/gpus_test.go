@@ -136,7 +136,7 @@ func TestWhatIsNoAnswerIsToldAtOnce(t *testing.T) {
 // A driver that hangs costs its callers the deadline, and is not called twice.
 func TestADriverThatDoesNotReturnIsGivenUpAndNotCalledAgain(t *testing.T) {
 	called, release := make(chan struct{}, 8), make(chan struct{})
-	s := source(t, Config{Deadline: 20 * time.Millisecond, NVML: driver(func([32]byte) ([]gpu.NVMLReport, error) {
+	s := source(t, Config{Deadline: 200 * time.Millisecond, NVML: driver(func([32]byte) ([]gpu.NVMLReport, error) {
 		called <- struct{}{}
 		<-release
 		return nil, nil
