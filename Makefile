@@ -55,7 +55,7 @@ demo: programs
 	@$(BIN)/casemate dev demo $(if $(KEEP),--keep)
 
 # What the tests need besides Go: a C compiler for the race detector and go-nvml,
-# systemd-analyze and perl for what is deployed, SoftHSM for keys in tokens, openssl for the example of a workflow.
+# systemd-analyze and perl for what is deployed, SoftHSM for keys in tokens, real firmware to measure, openssl for the example of a workflow.
 apt:
 	@missing=(); \
 	command -v gcc >/dev/null || missing+=(gcc libc6-dev); \
@@ -65,6 +65,7 @@ apt:
 	command -v ip >/dev/null || missing+=(iproute2); \
 	command -v openssl >/dev/null || missing+=(openssl); \
 	command -v softhsm2-util >/dev/null || missing+=(softhsm2); \
+	[ -e /usr/share/ovmf/OVMF.fd ] || missing+=(ovmf); \
 	if [ $${#missing[@]} -gt 0 ]; then \
 		echo "installing $${missing[*]}"; \
 		sudo=(); [ "$$(id -u)" = 0 ] || sudo=(sudo -n); \

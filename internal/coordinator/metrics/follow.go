@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/casemate-dev/casemate/internal/coordinator/engine"
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
 	"github.com/casemate-dev/casemate/internal/coordinator/records"
 	"github.com/casemate-dev/casemate/internal/store"
@@ -218,12 +219,10 @@ func (f *followed) Collect(out chan<- prometheus.Metric) {
 		gauge(out, descContainers, n, string(s))
 	}
 	steps := map[model.Step]int{}
-	for _, s := range []model.Step{
-		model.StepReserve, model.StepPrepare, model.StepHoldRoute, model.StepStopOld, model.StepAwaitFree, model.StepBoot, model.StepAttest,
-		model.StepHealth, model.StepHold, model.StepSwitch, model.StepDrain, model.StepStopNew, model.StepRelease,
-	} {
+	for _, s := range engine.Steps() {
 		steps[s] = 0
 	}
+	delete(steps, model.StepDone) // nothing is in progress there
 	for _, s := range f.updates {
 		steps[s]++
 	}
