@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
+	"net/netip"
 	"syscall"
 	"time"
 )
@@ -17,23 +17,24 @@ const (
 
 // accept starts a job for each connection until the context ends, which
 // closes the listener.
-func (s *Server) accept(ctx context.Context, l *net.TCPListener) error {
+func (s *Server) accept(ctx context.Context, l *listener) error {
 	pause := acceptPause
 	for {
-		client, err := l.AcceptTCP()
+		client, from, err := l.accept()
 		if err == nil {
 			pause = acceptPause
-			s.admit(ctx, client)
+			s.admit(ctx, client, from)
 			continue
 		}
 		if ctx.Err() != nil {
 			return nil
 		}
 		if !passing(err) {
-			return fmt.Errorf("accept on %s: %w", l.Addr(), err)
+			return fmt.Errorf("accept on %s: %w", l.addr, err)
 		}
 		s.metrics.acceptErrors.Inc()
-		s.log.Warn("accept failed", "address", l.Addr().String(), "error", err, "retry_in", pause)
+		s.closing.flush()
+		s.log.Warn("accept failed", "address", l.addr.String(), "error", err, "retry_in", pause)
 		sleep(ctx, pause)
 		pause = min(2*pause, maxAcceptPause)
 	}
@@ -55,22 +56,13 @@ func passing(err error) bool {
 
 // admit checks the limits. Above them the connection is closed without a word:
 // answering would cost what the limit is there to save.
-func (s *Server) admit(ctx context.Context, client *net.TCPConn) {
+func (s *Server) admit(ctx context.Context, client *socket, from netip.AddrPort) {
 	if !s.limit.enter() {
 		s.metrics.total[outcomeLimit].Inc()
 		client.Close()
 		return
 	}
-	raw, err := client.SyscallConn()
-	if err != nil { // only of a connection that is closed
-		s.limit.leave()
-		client.Close()
-		return
-	}
-	c := &conn{s: s, client: client, raw: raw}
-	if a, ok := client.RemoteAddr().(*net.TCPAddr); ok {
-		c.source = unmapped(a.AddrPort())
-	}
+	c := &conn{s: s, client: client, source: from}
 	if !s.trusted(c.source.Addr()) && c.countSource() != nil {
 		s.metrics.total[outcomeSourceLimit].Inc()
 		s.limit.leave()

@@ -1,9 +1,6 @@
 package gateway
 
-import (
-	"net"
-	"time"
-)
+import "time"
 
 // alert is a TLS alert description (RFC 8446 section 6).
 type alert byte
@@ -31,20 +28,20 @@ func (a alert) record() []byte {
 
 // refuse sends the alert and ends the connection in a way that lets the alert
 // arrive. The client is told as far as it listens: errors mean that it is gone.
-func refuse(client *net.TCPConn, a alert) {
+func refuse(client *socket, a alert) {
 	defer client.Close()
-	if client.SetDeadline(time.Now().Add(lingerTime)) != nil {
+	if client.setDeadline(time.Now().Add(lingerTime)) != nil {
 		return
 	}
-	if _, err := client.Write(a.record()); err != nil {
+	if _, err := client.file.Write(a.record()); err != nil {
 		return
 	}
-	if client.CloseWrite() != nil {
+	if client.closeWrite() != nil {
 		return
 	}
 	var buf [2048]byte
 	for left := lingerBytes; left > 0; {
-		n, err := client.Read(buf[:])
+		n, err := client.file.Read(buf[:])
 		if err != nil {
 			return
 		}

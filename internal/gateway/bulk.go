@@ -39,7 +39,7 @@ func (r *relay) splice() error {
 	defer b.release()
 	fill, empty := b.fill, func(fd uintptr) bool { return r.empty(b, int(fd)) }
 	for b.few < bulkFew {
-		if err := r.raw.Read(fill); err != nil {
+		if err := r.src.Read(fill); err != nil {
 			return &relayError{readSide, err}
 		}
 		switch {
@@ -50,7 +50,7 @@ func (r *relay) splice() error {
 		case b.left == 0:
 			return nil
 		}
-		if err := r.to.raw.Write(empty); err != nil {
+		if err := r.dst.Write(empty); err != nil {
 			return &relayError{writeSide, err}
 		}
 		if b.errno != 0 {

@@ -24,8 +24,6 @@ type Config struct {
 	// SourceBackoff bounds the pause before a failed source is asked again:
 	// 200 ms doubling up to 15 s, with jitter.
 	SourceBackoff Backoff
-	// Dialer reaches the enclaves; the operating system's by default.
-	Dialer Dialer
 	// Logger gets what an operator should know; slog.Default() if nil. Single
 	// connections are counted, not logged.
 	Logger *slog.Logger
@@ -64,6 +62,8 @@ type Config struct {
 	SweepInterval time.Duration
 	// DrainTimeout is how long open connections may go on after a stop (30 s).
 	DrainTimeout time.Duration
+
+	dial dialer // dialEndpoint, or a test's
 }
 
 // Backoff bounds the growing pause between attempts.
@@ -123,8 +123,8 @@ func (c Config) withParts() Config {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	if c.Dialer == nil {
-		c.Dialer = newNetDialer()
+	if c.dial == nil {
+		c.dial = dialEndpoint
 	}
 	return c
 }

@@ -19,8 +19,7 @@ import (
 // directions.
 type conn struct {
 	s      *Server
-	client *net.TCPConn
-	raw    syscall.RawConn // of client
+	client *socket
 	// source is the client's address, counted under counted once it is known.
 	source  netip.AddrPort
 	counted netip.Addr
@@ -73,7 +72,7 @@ func (c *conn) open(ctx context.Context) error {
 		intakes.Put(in)
 	}()
 	in.proxied = c.s.trusted(c.source.Addr())
-	if err := in.read(c.client, c.raw, c.s.cfg.HelloTimeout); err != nil {
+	if err := in.read(c.client, c.s.cfg.HelloTimeout); err != nil {
 		return &helloError{err}
 	}
 	if in.source.IsValid() {
@@ -107,7 +106,7 @@ func (c *conn) countSource() error {
 // reach returns a connection to the enclave that serves the domain, counted in
 // the entry it came through. A held route is waited for; a failed dial is
 // repeated once, and only if the table has another entry by then.
-func (c *conn) reach(ctx context.Context, domain []byte) (*net.TCPConn, *entry, error) {
+func (c *conn) reach(ctx context.Context, domain []byte) (*socket, *entry, error) {
 	var failed *entry
 	var failure error
 	var holdUntil time.Time
@@ -124,7 +123,7 @@ func (c *conn) reach(ctx context.Context, domain []byte) (*net.TCPConn, *entry, 
 			if holdUntil.IsZero() {
 				holdUntil = time.Now().Add(c.s.holdTimeout(e.route))
 			}
-			if err := c.s.holds.wait(ctx, e, c.client, c.raw, holdUntil); err != nil {
+			if err := c.s.holds.wait(ctx, e, c.client, holdUntil); err != nil {
 				return nil, nil, err
 			}
 			continue
@@ -144,28 +143,19 @@ func (c *conn) reach(ctx context.Context, domain []byte) (*net.TCPConn, *entry, 
 }
 
 // join sends what the client has already said and sets up both directions.
-func (c *conn) join(backend *net.TCPConn, e *entry, hello []byte) error {
-	rawBackend, err := backend.SyscallConn()
-	if err != nil {
-		backend.Close()
-		e.parted()
-		return fmt.Errorf("raw connection to the enclave: %w", err)
+func (c *conn) join(backend *socket, e *entry, hello []byte) error {
+	err := backend.control(askInq)
+	if err == nil && c.s.cfg.SendProxy {
+		hello, err = c.withProxyHeader(hello)
 	}
-	if err := errors.Join(control(rawBackend, askInq), control(c.raw, askInq)); err != nil {
+	if err != nil {
 		backend.Close()
 		e.parted()
 		return err
 	}
-	if c.s.cfg.SendProxy {
-		if hello, err = c.withProxyHeader(hello); err != nil {
-			backend.Close()
-			e.parted()
-			return err
-		}
-	}
 	c.entry = e
-	c.up.init(c.client, backend, c.raw, rawBackend, &c.s.pipes)
-	c.down.init(backend, c.client, rawBackend, c.raw, &c.s.pipes)
+	c.up.init(c.client, backend, &c.s.pipes)
+	c.down.init(backend, c.client, &c.s.pipes)
 	c.s.live.join(c)
 	// A failure of the write shows in both directions, where it is classified.
 	if c.up.to.send(hello) == nil {
@@ -180,7 +170,11 @@ func (c *conn) join(backend *net.TCPConn, e *entry, hello []byte) error {
 }
 
 func (c *conn) withProxyHeader(hello []byte) ([]byte, error) {
-	h := proxyproto.HeaderProxyFromAddrs(2, net.TCPAddrFromAddrPort(c.source), c.client.LocalAddr())
+	local, err := c.client.local()
+	if err != nil {
+		return nil, fmt.Errorf("PROXY header for %s: %w", c.source, err)
+	}
+	h := proxyproto.HeaderProxyFromAddrs(2, net.TCPAddrFromAddrPort(c.source), net.TCPAddrFromAddrPort(local))
 	head, err := h.Format()
 	if err != nil {
 		return nil, fmt.Errorf("PROXY header for %s: %w", c.source, err)
@@ -199,11 +193,13 @@ func (c *conn) carry(r *relay, fromClient bool) {
 		if fromClient {
 			c.clientEnded.Store(true)
 		}
-		if c.half.Add(1) == 2 {
-			c.finish(outcomeOK)
+		last := c.half.Add(1) == 2
+		err = r.dst.closeWrite()
+		if last { // a peer that can't be told any more has ended its own stream before
+			c.finish()
 			return
 		}
-		if err = r.dst.CloseWrite(); err == nil {
+		if err == nil {
 			return
 		}
 		err = &relayError{writeSide, err}
@@ -222,7 +218,7 @@ func (c *conn) wasReset(r *relay) bool {
 	if c.half.Load() > 0 {
 		return false
 	}
-	state, err := tcpState(r.raw)
+	state, err := r.src.state()
 	// The other direction counts its end before it ends this socket.
 	return err == nil && state == tcpClose && c.half.Load() == 0
 }
@@ -230,18 +226,26 @@ func (c *conn) wasReset(r *relay) bool {
 // abort ends the connection so that both peers see a reset, not an end of the
 // stream that could be taken for a complete one.
 func (c *conn) abort(o outcome) {
-	_ = c.client.SetLinger(0) // the sockets are closed next, whatever this says
-	_ = c.up.dst.SetLinger(0)
-	c.finish(o)
+	c.end.Do(func() {
+		for _, s := range []*socket{c.client, c.up.dst} {
+			_ = s.resetOnClose() // it is closed next, whatever this says
+			s.Close()
+		}
+		c.part(o)
+	})
 }
 
-// finish closes both sockets and takes the connection out of all counts, once.
-func (c *conn) finish(o outcome) {
+// finish ends the connection after both its streams.
+func (c *conn) finish() {
 	c.end.Do(func() {
-		c.ended = o
-		c.client.Close()
-		c.up.dst.Close()
-		c.entry.parted()
-		c.s.parted(c)
+		c.s.closing.add(c.client, c.up.dst)
+		c.part(outcomeOK)
 	})
+}
+
+// part takes the connection out of all counts.
+func (c *conn) part(o outcome) {
+	c.ended = o
+	c.entry.parted()
+	c.s.parted(c)
 }

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -57,14 +55,14 @@ func (h *holds) leave(domain string) {
 // wait returns nil when the entry has been replaced: the caller looks up the
 // domain again. It gives up at the deadline, when the client leaves, and with
 // the context.
-func (h *holds) wait(ctx context.Context, e *entry, client *net.TCPConn, raw syscall.RawConn, deadline time.Time) error {
+func (h *holds) wait(ctx context.Context, e *entry, client *socket, deadline time.Time) error {
 	if !h.enter(e.route.Domain) {
 		return errHoldFull
 	}
 	defer h.leave(e.route.Domain)
 	gone := make(chan struct{})
 	watched := make(chan error, 1)
-	go func() { watched <- watchGone(raw, gone) }()
+	go func() { watched <- watchGone(client, gone) }()
 	timer := time.NewTimer(time.Until(deadline))
 	defer timer.Stop()
 	var err error
@@ -78,7 +76,7 @@ func (h *holds) wait(ctx context.Context, e *entry, client *net.TCPConn, raw sys
 		err = errStopping
 	}
 	// A read deadline in the past ends the watch; the connection goes on without.
-	if stopErr := client.SetReadDeadline(time.Unix(1, 0)); stopErr != nil {
+	if stopErr := client.setReadDeadline(time.Unix(1, 0)); stopErr != nil {
 		err = errors.Join(err, fmt.Errorf("stop watching the held client: %w", stopErr))
 		client.Close()
 	}
@@ -86,7 +84,7 @@ func (h *holds) wait(ctx context.Context, e *entry, client *net.TCPConn, raw sys
 		err = watchErr
 	}
 	if err == nil {
-		if clearErr := client.SetReadDeadline(time.Time{}); clearErr != nil {
+		if clearErr := client.setReadDeadline(time.Time{}); clearErr != nil {
 			err = fmt.Errorf("clear the held client's deadline: %w", clearErr)
 		}
 	}
@@ -96,9 +94,9 @@ func (h *holds) wait(ctx context.Context, e *entry, client *net.TCPConn, raw sys
 // watchGone closes gone when the peer has closed or reset the connection. It
 // reads nothing, so that bytes sent early reach the enclave. It returns when the
 // socket's read deadline passes.
-func watchGone(raw syscall.RawConn, gone chan<- struct{}) error {
-	err := raw.Read(func(fd uintptr) bool {
-		state, err := fdState(int(fd))
+func watchGone(client *socket, gone chan<- struct{}) error {
+	err := client.Read(func(fd uintptr) bool {
+		state, err := tcpState(int(fd))
 		return err != nil || state != tcpEstablished
 	})
 	if errors.Is(err, os.ErrDeadlineExceeded) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"sync"
 	"syscall"
@@ -59,17 +58,17 @@ type intake struct {
 
 // read takes bytes from the client until the hello is complete or refused, and
 // for no longer than timeout.
-func (in *intake) read(client *net.TCPConn, raw syscall.RawConn, timeout time.Duration) error {
+func (in *intake) read(client *socket, timeout time.Duration) error {
 	in.small = smallHellos.Get().(*[smallHello]byte)
 	in.got = in.small[:0]
 	var result error
 	timed := false
-	err := raw.Read(func(fd uintptr) bool {
+	err := client.Read(func(fd uintptr) bool {
 		done, err := in.fill(int(fd))
 		if !done && !timed {
 			// Most clients have sent everything by now, and need no timer.
 			timed = true
-			if err := client.SetReadDeadline(time.Now().Add(timeout)); err != nil {
+			if err := client.setReadDeadline(time.Now().Add(timeout)); err != nil {
 				result = fmt.Errorf("set hello deadline: %w", err)
 				return true
 			}
@@ -81,7 +80,7 @@ func (in *intake) read(client *net.TCPConn, raw syscall.RawConn, timeout time.Du
 		return fmt.Errorf("%w: %w", errHelloTimeout, err)
 	}
 	if result == nil && timed {
-		if err := client.SetReadDeadline(time.Time{}); err != nil {
+		if err := client.setReadDeadline(time.Time{}); err != nil {
 			return fmt.Errorf("clear hello deadline: %w", err)
 		}
 	}
@@ -94,7 +93,7 @@ func (in *intake) fill(fd int) (done bool, err error) {
 		if len(in.got) == cap(in.got) && !in.grow() {
 			return true, errHelloTooLong
 		}
-		n, err := syscall.Read(fd, in.got[len(in.got):cap(in.got)])
+		n, err := recvfrom(fd, in.got[len(in.got):cap(in.got)])
 		switch {
 		case errors.Is(err, syscall.EAGAIN):
 			return false, nil

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"net"
 	"syscall"
@@ -52,14 +51,12 @@ func FuzzProxyHeaderAndHelloAreReadAlikeInAnyPieces(f *testing.F) {
 }
 
 // faultyDial is a bug.
-type faultyDial struct{}
-
-func (faultyDial) DialEnclave(context.Context, string) (*net.TCPConn, error) { panic("a bug") }
+func faultyDial(string, time.Time) (*socket, error) { panic("a bug") }
 
 func TestFaultInOneConnectionEndsNoOther(t *testing.T) {
 	e := newEnclave(t, "a-r1-1")
 	routes := newRoutes(t, e.route(1))
-	g := serve(t, Config{Routes: routes, Dialer: faultyDial{}})
+	g := serve(t, Config{Routes: routes, dial: faultyDial})
 	if err := oneVisit(g); err == nil {
 		t.Fatal("a connection came through a dialer that fails")
 	}
@@ -75,7 +72,7 @@ func TestFaultInOneConnectionEndsNoOther(t *testing.T) {
 // sweep can notice what happens to it.
 func unrelayed(t *testing.T, g *gate) (c *conn, client, server *net.TCPConn) {
 	t.Helper()
-	pair := func() (near, far *net.TCPConn) {
+	pair := func() (near *socket, far *net.TCPConn) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -89,16 +86,20 @@ func unrelayed(t *testing.T, g *gate) (c *conn, client, server *net.TCPConn) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { a.Close(); b.Close() })
-		return b.(*net.TCPConn), a.(*net.TCPConn)
+		t.Cleanup(func() { a.Close() })
+		f, err := b.(*net.TCPConn).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Close()
+		if near, err = fileSocket(f); err != nil {
+			t.Fatal(err)
+		}
+		return near, a.(*net.TCPConn)
 	}
 	nearClient, client := pair()
 	nearServer, server := pair()
-	raw, err := nearClient.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c = &conn{s: g.Server, client: nearClient, raw: raw}
+	c = &conn{s: g.Server, client: nearClient}
 	g.limit.enter()
 	e := g.cfg.Routes.Table().lookup([]byte(testDomain))
 	e.joined()

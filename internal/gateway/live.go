@@ -85,6 +85,7 @@ func (s *Server) sweep(ctx context.Context) {
 			for _, c := range joined {
 				s.look(c)
 			}
+			s.closing.flush()
 		case <-ctx.Done():
 			return
 		}
@@ -115,11 +116,11 @@ func (s *Server) cutLost(ctx context.Context) {
 // data goes unnoticed by a relay that has nothing to write. It asks the kernel,
 // so that moving bytes needs no clock.
 func (s *Server) look(c *conn) {
-	client, err := tcpInfo(c.raw)
+	client, err := c.client.info()
 	if err != nil {
 		return // being closed
 	}
-	backend, err := tcpInfo(c.down.raw)
+	backend, err := c.up.dst.info()
 	if err != nil {
 		return
 	}
@@ -128,13 +129,13 @@ func (s *Server) look(c *conn) {
 		limit = s.cfg.HalfTimeout
 	}
 	switch {
-	case client.State == tcpClose && hasError(c.raw):
+	case client.State == tcpClose && c.client.hasError():
 		c.abort(outcomeClientReset)
-	case backend.State == tcpClose && hasError(c.down.raw):
+	case backend.State == tcpClose && c.up.dst.hasError():
 		c.abort(outcomeBackendReset)
 	case min(quietFor(client), quietFor(backend)) > limit:
 		c.abort(outcomeIdle)
 	case !c.kept:
-		c.kept = s.cfg.KeepAlive.applyTo(c.down.raw) == nil
+		c.kept = c.up.dst.control(s.cfg.KeepAlive.apply) == nil
 	}
 }

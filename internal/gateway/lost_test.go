@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"testing"
+	"time"
 )
 
 // lose applies a route that comes with the loss of enclaves.
@@ -48,15 +48,14 @@ func TestALossThatTheRouteDeniesClosesNothing(t *testing.T) {
 
 // lateDialer gives out its connection when the test says so.
 type lateDialer struct {
-	netDialer
 	dialled, goOn chan struct{}
 }
 
-func (d *lateDialer) DialEnclave(ctx context.Context, endpoint string) (*net.TCPConn, error) {
-	c, err := d.netDialer.DialEnclave(ctx, endpoint)
+func (d *lateDialer) dial(endpoint string, deadline time.Time) (*socket, error) {
+	s, err := dialEndpoint(endpoint, deadline)
 	d.dialled <- struct{}{}
 	<-d.goOn
-	return c, err
+	return s, err
 }
 
 // TestADialIntoALossIsNotJoined has a host forgotten while a connection to its
@@ -64,8 +63,8 @@ func (d *lateDialer) DialEnclave(ctx context.Context, endpoint string) (*net.TCP
 func TestADialIntoALossIsNotJoined(t *testing.T) {
 	old, next := newEnclave(t, "a-r1-1"), newEnclave(t, "a-r1-2")
 	routes := newRoutes(t, old.route(1))
-	d := &lateDialer{netDialer: *newNetDialer(), dialled: make(chan struct{}, 10), goOn: make(chan struct{})}
-	g := serve(t, Config{Routes: routes, Dialer: d})
+	d := &lateDialer{dialled: make(chan struct{}, 10), goOn: make(chan struct{})}
+	g := serve(t, Config{Routes: routes, dial: d.dial})
 	got := make(chan error, 1)
 	go func() {
 		c, err := g.connect(testDomain)

@@ -1,9 +1,6 @@
 package gateway
 
-import (
-	"errors"
-	"net"
-)
+import "errors"
 
 // outcome is how a connection ended, as counted in the metrics.
 type outcome int
@@ -99,13 +96,8 @@ func relayOutcome(err error, fromClient bool) outcome {
 	if !errors.As(err, &re) {
 		return outcomeInternal
 	}
-	atClient := fromClient == (re.side == readSide)
-	switch {
-	case errors.Is(err, net.ErrClosed):
-		return outcomeStopped
-	case atClient:
+	if atClient := fromClient == (re.side == readSide); atClient {
 		return outcomeClientReset
-	default:
-		return outcomeBackendReset
 	}
+	return outcomeBackendReset
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
 	"syscall"
 	"unsafe"
@@ -24,10 +25,9 @@ type receiver struct {
 }
 
 // askInq makes the kernel report with each read how much is left (tcp(7),
-// TCP_INQ; Linux 4.18). Unlike keepalive it does not pass from a listening socket
-// to what it accepts.
+// TCP_INQ; Linux 4.18). From a listening socket it passes to what that accepts.
 func askInq(fd int) error {
-	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_INQ, 1); err != nil {
+	if err := setsockopt(fd, unix.IPPROTO_TCP, unix.TCP_INQ, 1); err != nil {
 		return fmt.Errorf("set TCP_INQ: %w", err)
 	}
 	return nil
@@ -61,21 +61,21 @@ func (r *receiver) left() int32 {
 
 // sender writes to a socket. It is reused, and belongs to one goroutine.
 type sender struct {
-	raw  syscall.RawConn
+	to   *socket
 	left []byte
 	err  error
 	step func(fd uintptr) bool
 }
 
-func (s *sender) init(raw syscall.RawConn) {
-	s.raw = raw
+func (s *sender) init(to *socket) {
+	s.to = to
 	s.step = s.some
 }
 
 // send writes all of buf, waiting for room as long as it takes.
 func (s *sender) send(buf []byte) error {
 	s.left, s.err = buf, nil
-	err := s.raw.Write(s.step)
+	err := s.to.Write(s.step)
 	s.left = nil
 	if err != nil {
 		return err
@@ -86,16 +86,15 @@ func (s *sender) send(buf []byte) error {
 // some writes what there is room for; it is done when nothing is left.
 func (s *sender) some(fd uintptr) bool {
 	for len(s.left) > 0 {
-		n, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&s.left[0])),
-			uintptr(len(s.left)), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, 0, 0)
-		switch errno {
-		case 0:
+		n, err := sendto(int(fd), s.left)
+		switch {
+		case err == nil:
 			s.left = s.left[n:]
-		case syscall.EINTR:
-		case syscall.EAGAIN:
+		case errors.Is(err, syscall.EINTR):
+		case errors.Is(err, syscall.EAGAIN):
 			return false
 		default:
-			s.err = errno
+			s.err = err
 			return true
 		}
 	}

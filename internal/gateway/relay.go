@@ -3,7 +3,6 @@ package gateway
 import (
 	"errors"
 	"fmt"
-	"net"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -46,8 +45,7 @@ func (e *relayError) Unwrap() error { return e.err }
 // first one's end. Small messages go through a buffer that is held only while
 // there is something in it; a bulk stream is spliced inside the kernel.
 type relay struct {
-	src, dst *net.TCPConn
-	raw      syscall.RawConn // of src
+	src, dst *socket
 	from     receiver
 	to       sender
 	pipes    *pipes
@@ -56,9 +54,9 @@ type relay struct {
 	err      *relayError
 }
 
-func (r *relay) init(src, dst *net.TCPConn, rawSrc, rawDst syscall.RawConn, free *pipes) {
-	r.src, r.dst, r.raw, r.pipes = src, dst, rawSrc, free
-	r.to.init(rawDst)
+func (r *relay) init(src, dst *socket, free *pipes) {
+	r.src, r.dst, r.pipes = src, dst, free
+	r.to.init(dst)
 }
 
 // run returns nil at the end of the stream, else a *relayError.
@@ -66,7 +64,7 @@ func (r *relay) run() error {
 	for {
 		r.full, r.err = 0, nil
 		ended := false
-		err := r.raw.Read(func(fd uintptr) bool {
+		err := r.src.Read(func(fd uintptr) bool {
 			var done bool
 			done, ended = r.copyReady(int(fd))
 			return done

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,7 +28,7 @@ func (e *helloError) Unwrap() error { return e.err }
 type Server struct {
 	cfg       Config
 	log       *slog.Logger
-	listeners []*net.TCPListener
+	listeners []*listener
 	metrics   *metrics
 	limit     *limit
 	holds     *holds
@@ -36,6 +37,7 @@ type Server struct {
 	workers   *workers
 	live      live
 	pipes     pipes
+	closing   closeQueue
 }
 
 // New checks the config and opens the listeners, so that a port that is taken
@@ -61,34 +63,34 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 }
 
 func (s *Server) listen(ctx context.Context) error {
-	lc := net.ListenConfig{KeepAlive: -1} // set on the listener instead
-	listeners := s.cfg.Listeners
+	listeners := slices.Clone(s.cfg.Listeners)
+	lc := net.ListenConfig{KeepAlive: -1} // newListener sets it
+	lc.SetMultipathTCP(false)             // as plain TCP it passes all options on
+	var failure error
 	for _, addr := range s.cfg.Listen {
 		l, err := lc.Listen(ctx, "tcp", addr)
 		if err != nil {
-			return fmt.Errorf("listen on %s: %w", addr, err)
+			failure = errors.Join(failure, fmt.Errorf("listen on %s: %w", addr, err))
+			continue
 		}
 		listeners = append(listeners, l)
 	}
 	for _, l := range listeners {
-		tcp := l.(*net.TCPListener) // withDefaults has refused any other
-		s.listeners = append(s.listeners, tcp)
-		raw, err := tcp.SyscallConn()
+		own, err := newListener(l.(*net.TCPListener), s.cfg.KeepAlive) // withDefaults has refused any other
 		if err != nil {
-			return fmt.Errorf("listen on %s: %w", l.Addr(), err)
+			failure = errors.Join(failure, err)
+			continue
 		}
-		if err := s.cfg.KeepAlive.applyTo(raw); err != nil {
-			return fmt.Errorf("listen on %s: %w", l.Addr(), err)
-		}
+		s.listeners = append(s.listeners, own)
 	}
-	return nil
+	return failure
 }
 
 // Addrs are the addresses the server accepts on.
 func (s *Server) Addrs() []net.Addr {
 	out := make([]net.Addr, len(s.listeners))
 	for i, l := range s.listeners {
-		out[i] = l.Addr()
+		out[i] = l.addr
 	}
 	return out
 }
@@ -96,9 +98,7 @@ func (s *Server) Addrs() []net.Addr {
 func (s *Server) closeListeners() error {
 	var errs []error
 	for _, l := range s.listeners {
-		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-			errs = append(errs, err)
-		}
+		errs = append(errs, l.close())
 	}
 	return errors.Join(errs...)
 }
@@ -136,6 +136,7 @@ func (s *Server) Run(ctx context.Context) error {
 	s.drain()
 	s.workers.close()
 	s.pipes.close()
+	s.closing.flush()
 	stopSweep()
 	tasks.Wait()
 	if ctx.Err() != nil {
@@ -184,13 +185,12 @@ func (s *Server) holdTimeout(r Route) time.Duration {
 // dial connects to the entry's enclave and counts the connection. The gate
 // around it is what an acknowledgement waits for; a connection that came to be
 // while the route was replaced is given back unused.
-func (s *Server) dial(e *entry) (*net.TCPConn, error) {
+func (s *Server) dial(e *entry) (*socket, error) {
 	if !e.enter() {
 		return nil, errReplaced
 	}
 	defer e.leave()
-	ctx := untilContext{context.Background(), time.Now().Add(s.cfg.DialTimeout)}
-	backend, err := s.cfg.Dialer.DialEnclave(ctx, e.route.Endpoint)
+	backend, err := s.cfg.dial(e.route.Endpoint, time.Now().Add(s.cfg.DialTimeout))
 	if err != nil {
 		return nil, classifyDial(err)
 	}

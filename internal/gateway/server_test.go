@@ -248,8 +248,8 @@ func TestSocketsOfAConnectionHaveKeepaliveAndReportTheirQueue(t *testing.T) {
 	e := newEnclave(t, "a-r1-1")
 	g := serve(t, Config{Routes: newRoutes(t, e.route(1)), SweepInterval: 10 * time.Millisecond})
 	g.mustConnect(t, testDomain)
-	option := func(raw syscall.RawConn, level, name int) (value int) {
-		if err := control(raw, func(fd int) (err error) {
+	option := func(s *socket, level, name int) (value int) {
+		if err := s.control(func(fd int) (err error) {
 			value, err = unix.GetsockoptInt(fd, level, name)
 			return err
 		}); err != nil {
@@ -258,14 +258,14 @@ func TestSocketsOfAConnectionHaveKeepaliveAndReportTheirQueue(t *testing.T) {
 		return value
 	}
 	joined, _ := g.live.split()
-	for side, raw := range map[string]syscall.RawConn{"client": joined[0].raw, "enclave": joined[0].down.raw} {
+	for side, s := range map[string]*socket{"client": joined[0].client, "enclave": joined[0].up.dst} {
 		eventually(t, side+" has keepalive", func() bool {
-			return option(raw, unix.SOL_SOCKET, unix.SO_KEEPALIVE) == 1 && option(raw, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE) == 30
+			return option(s, unix.SOL_SOCKET, unix.SO_KEEPALIVE) == 1 && option(s, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE) == 30
 		})
-		if option(raw, unix.IPPROTO_TCP, unix.TCP_INQ) != 1 {
+		if option(s, unix.IPPROTO_TCP, unix.TCP_INQ) != 1 {
 			t.Errorf("the socket to the %s lacks TCP_INQ", side)
 		}
-		if option(raw, unix.IPPROTO_TCP, unix.TCP_NODELAY) != 1 {
+		if option(s, unix.IPPROTO_TCP, unix.TCP_NODELAY) != 1 {
 			t.Errorf("the socket to the %s lacks TCP_NODELAY", side)
 		}
 	}

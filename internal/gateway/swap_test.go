@@ -37,17 +37,16 @@ func TestOpenConnectionStaysWhileNewOnesGoToTheNewEnclave(t *testing.T) {
 // ledger is a dialer that fails the test when an endpoint is dialled after its
 // retirement.
 type ledger struct {
-	netDialer
 	mu      sync.Mutex
 	retired map[string]bool
 	late    atomic.Int64
 }
 
-func (l *ledger) DialEnclave(ctx context.Context, endpoint string) (*net.TCPConn, error) {
+func (l *ledger) dial(endpoint string, deadline time.Time) (*socket, error) {
 	l.check(endpoint)
-	c, err := l.netDialer.DialEnclave(ctx, endpoint)
+	s, err := dialEndpoint(endpoint, deadline)
 	l.check(endpoint)
-	return c, err
+	return s, err
 }
 
 func (l *ledger) check(endpoint string) {
@@ -69,8 +68,8 @@ func (l *ledger) turn(from, to string) {
 func TestSwitchesUnderLoadLoseNothingAndDialNoOldEnclave(t *testing.T) {
 	enclaves := []*enclave{newEnclave(t, "a-r1-1"), newEnclave(t, "a-r2-1")}
 	routes := newRoutes(t, enclaves[0].route(1))
-	dials := &ledger{netDialer: *newNetDialer(), retired: map[string]bool{}}
-	g := serve(t, Config{Routes: routes, Dialer: dials})
+	dials := &ledger{retired: map[string]bool{}}
+	g := serve(t, Config{Routes: routes, dial: dials.dial})
 	ctx, stop := context.WithCancel(t.Context())
 	var clients sync.WaitGroup
 	var requests atomic.Int64
@@ -115,22 +114,21 @@ func oneVisit(g *gate) error {
 
 // slowDial lets a test decide when a dial ends.
 type slowDial struct {
-	netDialer
 	begun   chan string
 	proceed chan struct{}
 }
 
-func (d *slowDial) DialEnclave(ctx context.Context, endpoint string) (*net.TCPConn, error) {
+func (d *slowDial) dial(endpoint string, deadline time.Time) (*socket, error) {
 	d.begun <- endpoint
 	<-d.proceed
-	return d.netDialer.DialEnclave(ctx, endpoint)
+	return dialEndpoint(endpoint, deadline)
 }
 
 func TestDialUnderWayAtASwitchIsRepeatedAtTheNewEnclave(t *testing.T) {
 	old, next := newEnclave(t, "a-r1-1"), newEnclave(t, "a-r2-1")
 	routes := newRoutes(t, old.route(1))
-	d := &slowDial{netDialer: *newNetDialer(), begun: make(chan string, 2), proceed: make(chan struct{})}
-	g := serve(t, Config{Routes: routes, Dialer: d})
+	d := &slowDial{begun: make(chan string, 2), proceed: make(chan struct{})}
+	g := serve(t, Config{Routes: routes, dial: d.dial})
 	reached := make(chan string, 1)
 	var tasks sync.WaitGroup
 	tasks.Go(func() {
@@ -180,14 +178,13 @@ func refusedAddr(t *testing.T) string {
 
 // switchOnDial changes the route while the first dial fails.
 type switchOnDial struct {
-	netDialer
 	once sync.Once
 	act  func()
 }
 
-func (d *switchOnDial) DialEnclave(ctx context.Context, endpoint string) (*net.TCPConn, error) {
+func (d *switchOnDial) dial(endpoint string, deadline time.Time) (*socket, error) {
 	d.once.Do(d.act)
-	return d.netDialer.DialEnclave(ctx, endpoint)
+	return dialEndpoint(endpoint, deadline)
 }
 
 func TestFailedDialIsRepeatedOnlyAtANewerRoute(t *testing.T) {
@@ -202,7 +199,7 @@ func TestFailedDialIsRepeatedOnlyAtANewerRoute(t *testing.T) {
 		routes := newRoutes(t, dead)
 		var tasks sync.WaitGroup
 		defer tasks.Wait()
-		d := &switchOnDial{netDialer: *newNetDialer()}
+		d := &switchOnDial{}
 		d.act = func() {
 			tasks.Go(func() { apply(t, routes, next.route(2)) }) // waits for this dial
 			eventually(t, "the new table is in force", func() bool {
@@ -210,7 +207,7 @@ func TestFailedDialIsRepeatedOnlyAtANewerRoute(t *testing.T) {
 				return r.Generation == 2
 			})
 		}
-		g := serve(t, Config{Routes: routes, Dialer: d})
+		g := serve(t, Config{Routes: routes, dial: d.dial})
 		if s := g.mustConnect(t, testDomain); s.id != next.id {
 			t.Errorf("reached %s, want %s", s.id, next.id)
 		}
@@ -218,20 +215,14 @@ func TestFailedDialIsRepeatedOnlyAtANewerRoute(t *testing.T) {
 }
 
 func TestSilentEndpointIsGivenUpAfterTheDialTimeout(t *testing.T) {
-	g := serve(t, Config{Routes: newRoutes(t, aRoute(1)), DialTimeout: 50 * time.Millisecond, Dialer: silentDial{}})
+	g := serve(t, Config{Routes: newRoutes(t, aRoute(1)), DialTimeout: 50 * time.Millisecond, dial: silentDial})
 	wantAlert(t, g, testDomain, alertInternalError)
 	eventually(t, "it is counted", func() bool { return g.ends(outcomeBackendTimeout) == 1 })
 }
 
 // silentDial never gets an answer.
-type silentDial struct{}
-
-func (silentDial) DialEnclave(ctx context.Context, endpoint string) (*net.TCPConn, error) {
-	until, ok := ctx.Deadline()
-	if !ok {
-		return nil, errors.New("a dial without a deadline")
-	}
-	ctx, cancel := context.WithDeadline(context.Background(), until)
+func silentDial(endpoint string, deadline time.Time) (*socket, error) {
+	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
 	<-ctx.Done()
 	return nil, fmt.Errorf("dial %s: %w", endpoint, ctx.Err())

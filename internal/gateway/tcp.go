@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"fmt"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,43 +13,32 @@ const (
 	tcpClose       = 7
 )
 
-// tcpInfo asks the kernel about a socket.
-func tcpInfo(raw syscall.RawConn) (*unix.TCPInfo, error) {
-	var info *unix.TCPInfo
-	var infoErr error
-	err := raw.Control(func(fd uintptr) {
-		info, infoErr = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+// info asks the kernel about the socket.
+func (s *socket) info() (info *unix.TCPInfo, err error) {
+	err = s.control(func(fd int) error {
+		info, err = unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		return err
 	})
-	if err == nil {
-		err = infoErr
-	}
 	if err != nil {
 		return nil, fmt.Errorf("tcp info: %w", err)
 	}
 	return info, nil
 }
 
-func fdState(fd int) (uint8, error) {
-	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-	if err != nil {
-		return 0, fmt.Errorf("tcp info: %w", err)
-	}
-	return info.State, nil
+// state is the socket's state.
+func (s *socket) state() (state uint8, err error) {
+	err = s.control(func(fd int) error {
+		state, err = tcpState(fd)
+		return err
+	})
+	return state, err
 }
 
-func tcpState(raw syscall.RawConn) (uint8, error) {
-	info, err := tcpInfo(raw)
-	if err != nil {
-		return 0, err
-	}
-	return info.State, nil
-}
-
-// hasError tells whether a socket was reset. A socket that both sides have ended
+// hasError tells whether the socket was reset. A socket that both sides have ended
 // in order is closed too, and may have bytes left to read.
-func hasError(raw syscall.RawConn) bool {
+func (s *socket) hasError() bool {
 	var pending int
-	err := control(raw, func(fd int) (err error) {
+	err := s.control(func(fd int) (err error) {
 		pending, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 		return err
 	})
@@ -84,15 +72,4 @@ func (k KeepAlive) apply(fd int) error {
 		}
 	}
 	return nil
-}
-
-func (k KeepAlive) applyTo(raw syscall.RawConn) error { return control(raw, k.apply) }
-
-// control sets options on a socket.
-func control(raw syscall.RawConn, set func(fd int) error) error {
-	var setErr error
-	if err := raw.Control(func(fd uintptr) { setErr = set(int(fd)) }); err != nil {
-		return fmt.Errorf("set socket options: %w", err)
-	}
-	return setErr
 }

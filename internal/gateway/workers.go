@@ -14,7 +14,6 @@ const maxIdleWorkers = 256
 // dial, which is a tenth of what a short connection costs.
 type workers struct {
 	next chan job
-	stop chan struct{}
 	idle atomic.Int64
 	// running counts jobs, all the goroutines.
 	running, all sync.WaitGroup
@@ -28,7 +27,7 @@ type job struct {
 }
 
 func newWorkers() *workers {
-	return &workers{next: make(chan job), stop: make(chan struct{})}
+	return &workers{next: make(chan job)}
 }
 
 // start hands the job to an idle goroutine, or to a new one.
@@ -50,12 +49,11 @@ func (w *workers) work(j job) {
 			w.idle.Add(-1)
 			return
 		}
-		select {
-		case j = <-w.next:
-			w.idle.Add(-1)
-		case <-w.stop:
+		var more bool
+		if j, more = <-w.next; !more {
 			return
 		}
+		w.idle.Add(-1)
 	}
 }
 
@@ -69,6 +67,6 @@ func (j job) do() {
 
 // close ends the idle goroutines, after the last job.
 func (w *workers) close() {
-	close(w.stop)
+	close(w.next)
 	w.all.Wait()
 }
