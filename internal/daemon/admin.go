@@ -21,6 +21,11 @@ func ServeAdmin(ctx context.Context, g *errgroup.Group, address string, handler 
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", address, err)
 	}
+	serveAdmin(ctx, g, lis, handler)
+	return nil
+}
+
+func serveAdmin(ctx context.Context, g *errgroup.Group, lis net.Listener, handler http.Handler) {
 	srv := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
 	g.Go(func() error {
 		if err := srv.Serve(lis); !errors.Is(err, http.ErrServerClosed) {
@@ -32,7 +37,6 @@ func ServeAdmin(ctx context.Context, g *errgroup.Group, address string, handler 
 		<-ctx.Done()
 		return srv.Close()
 	})
-	return nil
 }
 
 // MetricsHandler serves a registry at /metrics, for Prometheus.
