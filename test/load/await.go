@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/casemate-dev/casemate/internal/coordinator/fleet"
+	"github.com/casemate-dev/casemate/internal/coordinator/model"
 	"github.com/casemate-dev/casemate/internal/coordinator/records"
 	"github.com/casemate-dev/casemate/internal/store"
 )
@@ -62,63 +64,96 @@ func (s *size) awaitQuiet(ctx context.Context) error {
 // awaitTouched waits until so many updates have been written after a revision.
 func (s *size) awaitTouched(ctx context.Context, from int64, n int) error {
 	seen := map[string]bool{}
-	return s.follow(ctx, records.UpdatePrefix, from, func(key string, _ []byte) (bool, error) {
-		seen[key] = true
+	return s.follow(ctx, records.UpdatePrefix, from, n, func(kv store.KV) (bool, error) {
+		if kv.ModRevision > from {
+			seen[kv.Key] = true
+		}
 		return len(seen) >= n, nil
-	}, n)
+	})
 }
 
-// awaitEnded waits until so many containers that had an update in progress, at the
-// revision or after it, have none any more, and calls each for every one. What else
-// is written of containers does not count.
-func (s *size) awaitEnded(ctx context.Context, from int64, n int, busy map[string]bool, each func()) error {
-	ended := 0
-	return s.follow(ctx, records.ContainerPrefix, from, func(key string, value []byte) (bool, error) {
-		c, err := records.Containers.Decode(value)
-		switch {
-		case err != nil:
-		case c.Update != "":
-			busy[key] = true
-		case busy[key]:
-			delete(busy, key)
-			ended++
-			each()
-		}
-		return ended >= n, err
-	}, n)
-}
+// ends counts the updates that have ended, by container.
+type ends map[string]int64
 
-// busy are the containers that have an update in progress.
-func busy(ctx context.Context, rec *records.Records) (map[string]bool, error) {
+// containers are all there are.
+func containers(ctx context.Context, rec *records.Records) ([]records.Item[model.Container], error) {
 	items, _, err := records.List(ctx, rec, records.Containers, records.ContainerPrefix, store.ListOptions{})
-	out := map[string]bool{}
+	return items, err
+}
+
+// endsNow counts those that have ended by now.
+func endsNow(ctx context.Context, rec *records.Records) (ends, error) {
+	items, err := containers(ctx, rec)
+	out := ends{}
 	for _, item := range items {
-		if item.Value.Update != "" {
-			out[item.Key] = true
-		}
+		out[item.Key] = ended(&item.Value)
 	}
 	return out, err
 }
 
-// follow hands every change under a prefix to each until that says it is done.
-func (s *size) follow(ctx context.Context, prefix string, from int64, each func(key string, value []byte) (bool, error), n int) error {
-	if n == 0 {
+func ended(c *model.Container) int64 {
+	if c.Update != "" {
+		return c.Updates - 1
+	}
+	return c.Updates
+}
+
+// awaitEnded waits until so many updates have ended since they were counted, at the
+// revision or before it, and calls each for every one.
+func (s *size) awaitEnded(ctx context.Context, from int64, n int, before ends, each func()) error {
+	count := 0
+	return s.follow(ctx, records.ContainerPrefix, from, n, func(kv store.KV) (bool, error) {
+		c, err := records.Containers.Decode(kv.Value)
+		if err != nil {
+			return false, err
+		}
+		for now := ended(&c); before[kv.Key] < now; before[kv.Key]++ {
+			count++
+			each()
+		}
+		return count >= n, nil
+	})
+}
+
+// errDone ends what is followed.
+var errDone = errors.New("done")
+
+// follow hands every record under a prefix that changes after a revision to each
+// until that says it is done; at once if n is 0. If it falls behind the history that
+// the store keeps it goes on with the records as they are.
+func (s *size) follow(ctx context.Context, prefix string, from int64, n int, each func(store.KV) (bool, error)) error {
+	take := func(kv store.KV) error {
+		done, err := each(kv)
+		if done {
+			return errDone
+		}
+		return err
+	}
+	err := errDone
+	if n > 0 {
+		err = store.Follow(ctx, s.store, prefix, from, func(ev store.Event) error { return take(ev.KV) })
+	}
+	for errors.Is(err, store.ErrSlowReader) || errors.Is(err, store.ErrCompacted) {
+		if from, err = s.list(ctx, prefix, take); err == nil {
+			err = store.Follow(ctx, s.store, prefix, from, func(ev store.Event) error { return take(ev.KV) })
+		}
+	}
+	if errors.Is(err, errDone) {
 		return nil
 	}
-	w, err := s.store.Watch(ctx, prefix, from)
+	return err
+}
+
+// list hands every record under a prefix to take, and returns their revision.
+func (s *size) list(ctx context.Context, prefix string, take func(store.KV) error) (int64, error) {
+	all, err := s.store.List(ctx, prefix, store.ListOptions{})
 	if err != nil {
-		return fmt.Errorf("watch %s: %w", prefix, err)
+		return 0, err
 	}
-	defer w.Close()
-	for {
-		batch, err := w.Next(ctx)
-		if err != nil {
-			return fmt.Errorf("watch %s: %w", prefix, err)
-		}
-		for _, ev := range batch.Events {
-			if done, err := each(ev.KV.Key, ev.KV.Value); done || err != nil {
-				return err
-			}
+	for _, kv := range all.KVs {
+		if err := take(kv); err != nil {
+			return 0, err
 		}
 	}
+	return all.Revision, nil
 }

@@ -37,7 +37,7 @@ func printSize(w io.Writer, r result) {
 	row("memory per container", "%s resident, %s live; %s for the records in the store", kib(r.ContainerBytes), kib(r.ContainerLive), kib(r.RecordBytes))
 	row("memory at most", "%d MiB", r.PeakBytes>>20)
 	row("recovered", "%s: hosts ready %s, %d unfinished updates gone on %s", s(r.Recovered), s(r.Ready), r.Unfinished, s(r.Resumed))
-	row("", "quiet %s, %s of CPU; hosts without enclaves ready %s", s(r.Quiet), s(r.RecoveredCPU), s(r.Connected))
+	row("", "quiet %s, %s of CPU, %d commits; hosts without enclaves ready %s", s(r.Quiet), s(r.RecoveredCPU), r.RecoveredCommits, s(r.Connected))
 	row("idle", "%.1f %% of a CPU", 100*r.IdleCPU)
 	row("records written", "%s", s(r.Seeded))
 }

@@ -26,7 +26,9 @@ type result struct {
 	// container there. Quiet is when the agents' first words were all worked off.
 	Connected, Ready, Resumed, Recovered, Quiet time.Duration
 	RecoveredCPU                                time.Duration
-	Unfinished                                  int
+	// RecoveredCommits are all that were made until then; an update makes about ten.
+	RecoveredCommits int64
+	Unfinished       int
 	// IdleCPU is the share of one CPU used while nothing happens; PeakBytes the
 	// most that was ever resident.
 	IdleCPU   float64

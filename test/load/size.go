@@ -192,7 +192,7 @@ func (s *size) measureRecovery(ctx context.Context) error {
 
 // recover starts the coordinator and times it until it has caught up.
 func (s *size) recover(ctx context.Context, rec *records.Records) error {
-	unfinished, err := busy(ctx, rec)
+	before, err := endsNow(ctx, rec)
 	if err != nil {
 		return err
 	}
@@ -209,8 +209,7 @@ func (s *size) recover(ctx context.Context, rec *records.Records) error {
 		s.r.Resumed = time.Since(began)
 		resumed <- err
 	}()
-	// From the start: the store keeps a short history only.
-	go func() { ended <- s.awaitEnded(watching, from, s.r.Unfinished, unfinished, func() {}) }()
+	go func() { ended <- s.awaitEnded(watching, from, s.r.Unfinished, before, func() {}) }()
 	if s.c, err = start(ctx, s.store, s.hosts.socket); err != nil {
 		cancel()
 		return errors.Join(err, <-resumed, <-ended)
@@ -230,7 +229,9 @@ func (s *size) recover(ctx context.Context, rec *records.Records) error {
 		return err
 	}
 	s.r.Quiet, s.r.RecoveredCPU = time.Since(began), cpuTime()-used
-	return nil
+	until, err := s.store.Revision(ctx)
+	s.r.RecoveredCommits = until - from
+	return err
 }
 
 // idle measures what the coordinator uses when nothing happens, for longer than

@@ -98,6 +98,10 @@ func (s *size) measureInFlight(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	before, err := endsNow(ctx, s.c.records)
+	if err != nil {
+		return err
+	}
 	from, err := s.store.Revision(ctx)
 	if err != nil {
 		return err
@@ -118,7 +122,7 @@ func (s *size) measureInFlight(ctx context.Context) error {
 	if _, err := s.hosts.tell("release"); err != nil {
 		return err
 	}
-	if err := s.awaitEnded(ctx, from, n, map[string]bool{}, func() {}); err != nil {
+	if err := s.awaitEnded(ctx, from, n, before, func() {}); err != nil {
 		return err
 	}
 	s.r.InFlight.Ended = time.Since(began)
@@ -159,8 +163,14 @@ func (s *size) awaitCreated(ctx context.Context, n int) error {
 
 // inProgress counts the containers that have an update in progress.
 func (s *size) inProgress(ctx context.Context) (int, error) {
-	all, err := busy(ctx, s.c.records)
-	return len(all), err
+	items, err := containers(ctx, s.c.records)
+	n := 0
+	for _, item := range items {
+		if item.Value.Update != "" {
+			n++
+		}
+	}
+	return n, err
 }
 
 // judge looks at how the updates ended, and how near to its deadline any step
@@ -211,6 +221,10 @@ func limitOf(step model.Step) time.Duration {
 func (s *size) measureRate(ctx context.Context) error {
 	inFlight := min(s.inFlight, s.layout.containers()/2)
 	n := min(s.updates, s.layout.containers()/2)
+	before, err := endsNow(ctx, s.c.records)
+	if err != nil {
+		return err
+	}
 	from, err := s.store.Revision(ctx)
 	if err != nil {
 		return err
@@ -221,7 +235,7 @@ func (s *size) measureRate(ctx context.Context) error {
 	began, used := time.Now(), cpuTime()
 	slots := make(chan struct{}, inFlight)
 	ended := make(chan error, 1)
-	go func() { ended <- s.awaitEnded(ctx, from, n, map[string]bool{}, func() { <-slots }) }()
+	go func() { ended <- s.awaitEnded(ctx, from, n, before, func() { <-slots }) }()
 	picks := make([]int, n)
 	for i := range picks {
 		picks[i] = s.pick()

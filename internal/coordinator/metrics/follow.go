@@ -3,7 +3,6 @@ package metrics
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -42,8 +41,13 @@ func (m *Metrics) follow(ctx context.Context, rec *records.Records) error {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return each(ctx, rec, records.ContainerPrefix, from, m.container) })
-	g.Go(func() error { return each(ctx, rec, records.UpdatePrefix, from, m.update) })
+	each := func(prefix string, take func(context.Context, *records.Records, store.Event) error) {
+		g.Go(func() error {
+			return store.Follow(ctx, rec.Store(), prefix, from, func(ev store.Event) error { return take(ctx, rec, ev) })
+		})
+	}
+	each(records.ContainerPrefix, m.container)
+	each(records.UpdatePrefix, m.update)
 	return g.Wait()
 }
 
@@ -72,26 +76,6 @@ func (m *Metrics) begin(ctx context.Context, rec *records.Records) error {
 		if !more {
 			m.followed.ready()
 			return nil
-		}
-	}
-}
-
-// each hands every key under a prefix that changes from a revision on to take.
-func each(ctx context.Context, rec *records.Records, prefix string, from int64, take func(context.Context, *records.Records, store.Event) error) error {
-	w, err := rec.Store().Watch(ctx, prefix, from)
-	if err != nil {
-		return fmt.Errorf("watch %s: %w", prefix, err)
-	}
-	defer w.Close()
-	for {
-		batch, err := w.Next(ctx)
-		if err != nil {
-			return fmt.Errorf("watch %s: %w", prefix, err)
-		}
-		for _, ev := range batch.Events {
-			if err := take(ctx, rec, ev); err != nil {
-				return err
-			}
 		}
 	}
 }

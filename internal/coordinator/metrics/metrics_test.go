@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -133,6 +134,80 @@ func TestContainersAndUpdatesAreFollowed(t *testing.T) {
 		w.save(func(s *engine.State) { s.Deleted = true })
 		synctest.Wait()
 		wants(t, m, map[string]float64{"containers{status=RUNNING}": 0, "update_seconds{outcome=SUCCEEDED,strategy=BLUE_GREEN}": 1})
+		stop()
+		if err := <-done; err != nil {
+			t.Errorf("following ends with %v", err)
+		}
+	})
+}
+
+// lossy is a store whose watches end, as those of readers that fell behind, when
+// they are lost.
+type lossy struct {
+	store.Store
+	mu   sync.Mutex
+	lost chan struct{}
+}
+
+// Watch begins a watch.
+func (l *lossy) Watch(ctx context.Context, prefix string, from int64) (store.Watcher, error) {
+	w, err := l.Store.Watch(ctx, prefix, from)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return &lossyWatcher{w, l.lost}, err
+}
+
+// lose ends the watches that there are.
+func (l *lossy) lose() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(l.lost)
+	l.lost = make(chan struct{})
+}
+
+type lossyWatcher struct {
+	store.Watcher
+	lost <-chan struct{}
+}
+
+// Next fails once what has happened since is lost.
+func (w *lossyWatcher) Next(ctx context.Context) (store.Batch, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-w.lost:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	b, err := w.Watcher.Next(ctx)
+	select {
+	case <-w.lost:
+		return store.Batch{}, store.ErrSlowReader
+	default:
+		return b, err
+	}
+}
+
+func TestWhoeverFellBehindCountsAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, s := New(), &lossy{Store: memory.New(memory.Config{}), lost: make(chan struct{})}
+		w := newWorld(t, s)
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- m.Follow(ctx, w.rec, slog.New(slog.DiscardHandler)) }()
+		synctest.Wait()
+		wants(t, m, map[string]float64{"containers{status=DEPLOYING}": 1, "updates_in_progress{step=BOOT}": 1})
+		s.lose()
+		synctest.Wait()
+		w.end() // nobody is told
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		wants(t, m, map[string]float64{"containers{status=DEPLOYING}": 0, "containers{status=RUNNING}": 1, "updates_in_progress{step=BOOT}": 0})
+		w.save(func(s *engine.State) { s.Deleted = true })
+		synctest.Wait()
+		wants(t, m, map[string]float64{"containers{status=RUNNING}": 0})
 		stop()
 		if err := <-done; err != nil {
 			t.Errorf("following ends with %v", err)
