@@ -54,7 +54,8 @@ type Fleet struct {
 	cfg  Config
 	sink Sink
 	// ctx is that of Run; sessions live in it.
-	runs sync.WaitGroup
+	runs  sync.WaitGroup
+	dials dials
 
 	mu       sync.RWMutex
 	ctx      context.Context
@@ -74,7 +75,7 @@ func New(cfg Config) (*Fleet, error) {
 	}
 	return &Fleet{
 		cfg: cfg, hosts: map[string]*session{}, promises: map[string]map[string]model.Reservation{},
-		changed: make(chan struct{}),
+		dials: make(dials, dialsAtOnce), changed: make(chan struct{}),
 	}, nil
 }
 

@@ -47,10 +47,12 @@ type session struct {
 	told   bool
 	seen   time.Time
 	// lostAt is when the host was lost; silence is when that is told next, and
-	// noticed says that it was told once.
+	// noticed says that it was told once. queued is for how long since then nobody
+	// has tried to reach it, because so many others were: no time of silence.
 	lostAt  time.Time
 	silence time.Time
 	noticed bool
+	queued  time.Duration
 	changed chan struct{}
 	version int64
 }
@@ -118,22 +120,23 @@ func (s *session) lost(err error) {
 	}
 	now := s.fleet.cfg.Now()
 	var due, long bool
+	var since time.Time
 	s.update(func() {
 		if s.status == Ready {
 			s.seen = now
 		}
 		if s.status != status {
 			s.fleet.cfg.Log.Warn("host lost", "host", s.record.Name, "status", string(status), "error", err)
-			s.lostAt, s.silence, s.noticed = now, now.Add(s.fleet.notice()), false
+			s.lostAt, s.silence, s.noticed, s.queued = now, now.Add(s.fleet.notice()), false, 0
 		}
-		if status == Unreachable && !now.Before(s.silence) {
-			due, long = true, s.tellSilence(now)
+		if tried := now.Add(-s.queued); status == Unreachable && !tried.Before(s.silence) {
+			due, long, since = true, s.tellSilence(tried), s.lostAt
 		}
 		s.status, s.text, s.synced = status, clip(rpc.Text(err), maxText), false
 		s.told = false
 	})
 	if due {
-		s.fleet.silent(s.record.Name, s.lostAt, long)
+		s.fleet.silent(s.record.Name, since, long)
 	}
 }
 
@@ -158,15 +161,31 @@ func (s *session) tellSilence(now time.Time) bool {
 // does not know of that the host's facts come by a second one.
 func (s *session) watch(ctx context.Context, ended func(error)) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	w := &watch{session: s, ctx: ctx, snapshot: map[string]*agentv1.Enclave{}}
+	w := &watch{session: s, ctx: ctx, dialled: func() {}, snapshot: map[string]*agentv1.Enclave{}}
 	w.ended = func(err error) {
+		w.dialled()
 		cancel(err)
 		if w.streams.Add(-1) == 0 {
 			ended(context.Cause(ctx))
 		}
 	}
 	w.streams.Store(1)
-	go w.enclaves()
+	go w.dial()
+}
+
+// dial begins to watch when it is this host's turn.
+func (w *watch) dial() {
+	waits := w.fleet.cfg.Now()
+	done, err := w.fleet.dials.begin(w.ctx)
+	if err != nil {
+		w.ended(err)
+		return
+	}
+	w.dialled = done
+	w.mu.Lock()
+	w.queued += w.fleet.cfg.Now().Sub(waits)
+	w.mu.Unlock()
+	w.enclaves()
 }
 
 // watch is one attempt to follow an agent.
@@ -175,6 +194,8 @@ type watch struct {
 	ctx     context.Context
 	ended   func(error)
 	streams atomic.Int32
+	// dialled ends the host's turn; it may be called again.
+	dialled func()
 	// snapshot has the enclaves told of so far; nil once all have been.
 	snapshot map[string]*agentv1.Enclave
 	// hosted: the stream of enclaves tells of the host.
@@ -249,7 +270,9 @@ func (w *watch) take(m *agentv1.WatchEnclavesResponse) error {
 		go w.host()
 	}
 	var err error
-	w.snapshot, err = w.collect(w.snapshot, m)
+	if w.snapshot, err = w.collect(w.snapshot, m); w.snapshot == nil {
+		w.dialled()
+	}
 	return err
 }
 
