@@ -146,7 +146,7 @@ sweep:
 # one folder, PLAIN=1 without coverage. The corpora grow in .cache/fuzz; what a target
 # must never forget lies in its testdata/fuzz.
 FUZZTIME ?= 3s
-FUZZ ?= cmd internal pkg
+FUZZ ?= cmd internal pkg $(MODULES)
 fuzz:
 	@GO=$(GO) PLAIN=$(PLAIN) test/fuzz.sh $(FUZZTIME) $(FUZZ)
 

@@ -28,7 +28,8 @@ fuzz() {
 
 while read -r dir; do
 	binary=$root/.cache/fuzz/${dir//\//-}.test
-	"$go" test -c "${instrument[@]}" -o "$binary" "./$dir"
+	# From the folder itself: it may be in a module of its own.
+	(cd "$dir" && "$go" test -c "${instrument[@]}" -o "$binary" .)
 	for target in $(grep -hos '^func Fuzz[A-Za-z0-9_]*' "$dir"/*_test.go | cut -d' ' -f2); do
 		log=$binary.$target.log
 		fuzz "$time"

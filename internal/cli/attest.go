@@ -20,13 +20,16 @@ files that can't be used, with the reason on stderr and nothing on stdout.`
 	return c
 }
 
-// attestRun wraps a command under attest or release: what goes wrong and has no
-// exit code of its own comes from arguments or files.
+// attestRun wraps a command under attest or release: what goes wrong, not by Ctrl-C,
+// and has no exit code of its own comes from arguments or files.
 func attestRun(run func(*cobra.Command) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, _ []string) error {
 		err := run(cmd)
 		var coded *codeError
-		if err == nil || errors.As(err, &coded) {
+		switch {
+		case err != nil && cmd.Context().Err() != nil:
+			return &codeError{code: ExitInterrupted, err: err}
+		case err == nil || errors.As(err, &coded):
 			return err
 		}
 		return &codeError{code: ExitUsage, err: err}

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -79,9 +78,6 @@ func (p *attestPrefetch) run(cmd *cobra.Command) error {
 	}
 	outcomes, err := collateral.Prefetch(cmd.Context(), cache, requests)
 	if err := errors.Join(err, cache.Close()); err != nil {
-		if errors.Is(err, context.Canceled) {
-			return &codeError{code: ExitInterrupted, err: err}
-		}
 		return failedf("%w", err)
 	}
 	if err := p.showPrefetch(outcomes); err != nil {

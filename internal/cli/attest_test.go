@@ -31,14 +31,17 @@ type attestResult struct {
 func runOffline(t testing.TB, args ...string) attestResult {
 	t.Helper()
 	var out, errs bytes.Buffer
-	env := Env{
-		In: strings.NewReader(""), Out: &out, Err: &errs,
+	code := Run(t.Context(), args, offlineEnv(&out, &errs))
+	return attestResult{code, out.String(), errs.String()}
+}
+
+func offlineEnv(out, errs io.Writer) Env {
+	return Env{
+		In: strings.NewReader(""), Out: out, Err: errs,
 		Getenv: func(string) string { return "" },
 		Open:   func(name string) (io.ReadCloser, error) { return os.Open(name) },
 		Now:    func() time.Time { return attestNow },
 	}
-	code := Run(t.Context(), args, env)
-	return attestResult{code, out.String(), errs.String()}
 }
 
 // verdictOf checks the form that programs rely on and returns the verdict.

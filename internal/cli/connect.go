@@ -50,13 +50,7 @@ Exit codes: 0 ended by Ctrl-C; 1 refused, with the failed checks; 2 arguments or
 that can't be used, or an enclave that gives no evidence.`,
 		Example: "  casemate connect api.example.com --port 8080 --manifest manifest.dsse.json --signer release.pub\n" +
 			"  casemate connect api --port 8080 --repo https://github.com/acme/api --tag v1.2.3 --signer release.pub",
-		RunE: attestRun(func(cmd *cobra.Command) error {
-			err := r.run(cmd)
-			if err != nil && cmd.Context().Err() != nil {
-				return &codeError{code: ExitInterrupted, err: err}
-			}
-			return err
-		}),
+		RunE: attestRun(r.run),
 	}
 	f := c.Flags()
 	f.Uint16Var(&r.port, "port", 0, "the local port; 0 takes any, which is printed")

@@ -1,9 +1,12 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
+	"syscall"
 	"testing"
 
 	"github.com/casemate-dev/casemate/pkg/release/manifest"
@@ -85,5 +88,43 @@ func TestAProgramSignsAManifestWhereTheKeyIsInNoFile(t *testing.T) {
 	}
 	if m, err := manifest.Inside(both); err != nil || m.Number != 7 {
 		t.Errorf("%+v, %v", m, err)
+	}
+}
+
+func TestCtrlCEndsTheProgramThatSigns(t *testing.T) {
+	w := newWorkshop(t)
+	w.sign(t)
+	if err := syscall.Mkfifo(w.in("alive"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// It holds the pipe open for as long as it lives.
+	w.put(t, "slow", fmt.Appendf(nil, "#!/bin/sh\ncase \"$*\" in\n*public-key) cat %s ;;\n*) exec 3>%s; echo started >&3; sleep 100000 ;;\nesac\n", w.in("release.pub"), w.in("alive")))
+	if err := os.Chmod(w.in("slow"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	codes := make(chan int, 1)
+	go func() {
+		code := Run(ctx, w.signBy(w.in("slow")), offlineEnv(io.Discard, io.Discard))
+		if f, err := os.OpenFile(w.in("alive"), os.O_WRONLY, 0); err == nil {
+			_ = f.Close() // who waits for a program that was never asked goes on
+		}
+		codes <- code
+	}()
+	alive, err := os.Open(w.in("alive")) // waits for the program
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer alive.Close()
+	if _, err := io.ReadFull(alive, make([]byte, len("started\n"))); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if code := <-codes; code != ExitInterrupted {
+		t.Errorf("exit code %d, want %d", code, ExitInterrupted)
+	}
+	if _, err := io.ReadAll(alive); err != nil { // ends with the program
+		t.Error(err)
 	}
 }

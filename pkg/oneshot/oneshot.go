@@ -3,9 +3,11 @@ package oneshot
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -27,7 +29,8 @@ type Command struct {
 }
 
 // Ask runs the program and returns what it wrote to stdout. A program that fails, that
-// is too slow or that says too much gives an error, with what it wrote to stderr.
+// is too slow or that says too much gives an error, with what it wrote to stderr; so
+// does one that ctx ends. It has no terminal, and what it started ends with it.
 func Ask(ctx context.Context, c Command) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
@@ -37,17 +40,34 @@ func Ask(ctx context.Context, c Command) ([]byte, error) {
 	p.WaitDelay = time.Second
 	out, said := &bounded{limit: c.MaxOut}, &bounded{limit: maxSaid}
 	p.Stdout, p.Stderr = out, said
-	err := p.Run()
-	if cause := ctx.Err(); cause != nil {
+	err := runGroup(p)
+	switch cause := ctx.Err(); {
+	case errors.Is(cause, context.DeadlineExceeded):
 		return nil, fmt.Errorf("no answer in time: %w", cause)
-	}
-	if err != nil {
+	case cause != nil:
+		return nil, fmt.Errorf("stopped before it answered: %w", cause)
+	case err != nil:
 		return nil, fmt.Errorf("%w: %s", err, strings.TrimSpace(said.kept.String()))
-	}
-	if out.over {
+	case out.over:
 		return nil, fmt.Errorf("its answer has more than %d bytes", c.MaxOut)
 	}
 	return out.kept.Bytes(), nil
+}
+
+// runGroup runs a program in a session, and so a process group, of its own, and kills
+// the group in the end: when the context ends, and after an answer too. A group in the
+// terminal's session would stop, not fail, where it asks a person for a PIN.
+func runGroup(p *exec.Cmd) error {
+	p.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	kill := func() error { return syscall.Kill(-p.Process.Pid, syscall.SIGKILL) }
+	p.Cancel = kill
+	if err := p.Start(); err != nil {
+		return err
+	}
+	err := p.Wait()
+	// ESRCH: nobody is left. While somebody is, the group's number is given to no other.
+	_ = kill()
+	return err
 }
 
 // bounded keeps what is written to it, up to a limit, and takes everything. The

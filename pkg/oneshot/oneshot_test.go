@@ -1,7 +1,13 @@
 package oneshot
 
 import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -51,5 +57,54 @@ func TestAProgramThatFailsOrSaysTooMuchGivesNoAnswer(t *testing.T) {
 		if err == nil || got != nil || !strings.Contains(err.Error(), c.says) || len(err.Error()) > 2*maxSaid {
 			t.Errorf("%s: %.100q, %.300v; want no answer, and %q", rule, got, err, c.says)
 		}
+	}
+}
+
+// A child holds a named pipe open for as long as it lives, so that its end is the
+// pipe's.
+func TestWhatTheProgramStartedEndsWithIt(t *testing.T) {
+	const child = "sleep 100000 >/dev/null 2>&1 &"
+	for rule, c := range map[string]struct {
+		script string
+		cancel bool
+	}{
+		"after its answer":           {child + " echo yes", false},
+		"after a failure":            {child + " exit 3", false},
+		"when it is cancelled":       {child + " wait", true},
+		"when it is cancelled, deaf": {child + " trap '' TERM INT HUP; wait", true},
+	} {
+		path := filepath.Join(t.TempDir(), "alive")
+		if err := syscall.Mkfifo(path, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		asked := make(chan error, 1)
+		command := sh(`exec 3>"$ALIVE"; echo started >&3; ` + c.script)
+		command.Env = append(os.Environ(), "ALIVE="+path)
+		go func() {
+			_, err := Ask(ctx, command)
+			if f, err := os.OpenFile(path, os.O_WRONLY, 0); err == nil {
+				_ = f.Close() // who waits for a program that never ran goes on
+			}
+			asked <- err
+		}()
+		alive, err := os.Open(path) // waits for the program
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(alive, make([]byte, len("started\n"))); err != nil {
+			t.Fatal(err)
+		}
+		if c.cancel {
+			cancel()
+		}
+		if err := <-asked; errors.Is(err, context.Canceled) != c.cancel {
+			t.Errorf("%s: %v", rule, err)
+		}
+		if _, err := io.ReadAll(alive); err != nil { // ends with the last of them
+			t.Errorf("%s: %v", rule, err)
+		}
+		_ = alive.Close() // only read from
 	}
 }

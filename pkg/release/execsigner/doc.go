@@ -17,6 +17,7 @@
 //
 // An ECDSA signature is the DER of ECDSA-Sig-Value (RFC 3279, 2.2.3), an ed25519
 // signature its 64 bytes. The program ends with 0, or says on stderr why not. It has
-// this process's environment, and no terminal on stdin. Its time and its answers are
-// bounded, and a signature that doesn't verify under the key is not used.
+// this process's environment and no terminal, so that it can't ask a person. Its time
+// and its answers are bounded, what it started ends with it, and a signature that
+// doesn't verify under the key is not used.
 package execsigner

@@ -40,18 +40,20 @@ type Config struct {
 
 // Signer is a crypto.Signer whose key a program has.
 type Signer struct {
+	ctx    context.Context // crypto.Signer's method takes none
 	cfg    Config
 	public crypto.PublicKey
 	hash   crypto.Hash
 }
 
-// New asks the program for its public key.
+// New asks the program for its public key. ctx is the signer's for as long as it is
+// used: when it ends the program is killed, with what it started.
 func New(ctx context.Context, cfg Config) (*Signer, error) {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = DefaultTimeout
 	}
-	s := &Signer{cfg: cfg}
-	text, err := s.ask(ctx, nil, maxKey, PublicKey)
+	s := &Signer{ctx: ctx, cfg: cfg}
+	text, err := s.ask(nil, maxKey, PublicKey)
 	if err != nil {
 		return nil, fmt.Errorf("ask %s for its public key: %w", cfg.Program, err)
 	}
@@ -79,7 +81,7 @@ func (s *Signer) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byt
 	if opts.HashFunc() != s.hash || s.hash != 0 && len(digest) != s.hash.Size() {
 		return nil, fmt.Errorf("the key of %s signs digests of %s, not %d bytes of %s", s.cfg.Program, hashName(s.hash), len(digest), hashName(opts.HashFunc()))
 	}
-	signature, err := s.ask(context.Background(), digest, maxSignature, Sign, hashName(s.hash))
+	signature, err := s.ask(digest, maxSignature, Sign, hashName(s.hash))
 	if err != nil {
 		return nil, fmt.Errorf("ask %s to sign: %w", s.cfg.Program, err)
 	}
@@ -111,7 +113,7 @@ func hashName(h crypto.Hash) string {
 	return h.String()
 }
 
-func (s *Signer) ask(ctx context.Context, stdin []byte, limit int, what ...string) ([]byte, error) {
+func (s *Signer) ask(stdin []byte, limit int, what ...string) ([]byte, error) {
 	args := append(append([]string(nil), s.cfg.Args...), what...)
-	return oneshot.Ask(ctx, oneshot.Command{Path: s.cfg.Program, Args: args, Stdin: stdin, Timeout: s.cfg.Timeout, MaxOut: limit})
+	return oneshot.Ask(s.ctx, oneshot.Command{Path: s.cfg.Program, Args: args, Stdin: stdin, Timeout: s.cfg.Timeout, MaxOut: limit})
 }
