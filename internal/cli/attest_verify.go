@@ -56,7 +56,8 @@ revocation, debug and, for TDX, the TCB are judged, and what was not compared is
 listed. In a policy, a key that is left out is not compared here either, and listed.
 
 An enclave is asked over TLS with a fresh nonce, and must run a release: that of a
-signed manifest (--manifest and --signer). Gateway, host and coordinator are not
+signed manifest (--manifest and --signer; or --bundle, --trusted-root, --issuer and
+--subject, if it is signed with Sigstore). Gateway, host and coordinator are not
 trusted. Without --policy, hardware of all vendors is accepted,
 and nothing lenient (docs/verify-from-outside.md).
 

@@ -2,14 +2,11 @@ package cli
 
 import (
 	"context"
-	"crypto"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,27 +15,28 @@ import (
 	"github.com/casemate-dev/casemate/pkg/attest"
 	"github.com/casemate-dev/casemate/pkg/attest/judge"
 	"github.com/casemate-dev/casemate/pkg/enclave/attested"
-	"github.com/casemate-dev/casemate/pkg/release/git"
 	"github.com/casemate-dev/casemate/pkg/release/manifest"
 )
 
 // enclavePins are the flags that say which enclave is meant and what it must be.
 type enclavePins struct {
-	manifest, repo, tag string
-	signers             []string
-	floor               uint64
-	notPinned           []string
-	platform            string
-	connectTo           string
-	policy, roots       string
-	published           string
-	cache, ca           string
-	addresses           []string
+	manifest, bundle string
+	repo, tag        string
+	signers          []string
+	identity         identityTrust
+	floor            uint64
+	notPinned        []string
+	platform         string
+	connectTo        string
+	policy, roots    string
+	published        string
+	cache, ca        string
+	addresses        []string
 }
 
 // enclaveFlags are the names of those flags, but for --policy.
 var enclaveFlags = []string{
-	"manifest", "signer", "repo", "tag", "floor", "not-pinned", "platform-digest", "connect-to",
+	"manifest", "bundle", "signer", "trusted-root", "issuer", "subject", "sigstore", "repo", "tag", "floor", "not-pinned", "platform-digest", "connect-to",
 	"simulated-roots", "simulated-collateral", "cache", "address", "ca",
 }
 
@@ -47,9 +45,11 @@ var enclaveFlags = []string{
 func (p *enclavePins) flags(c *cobra.Command, when string) {
 	f := c.Flags()
 	f.StringVar(&p.manifest, "manifest", "", when+"the release's signed manifest, as release sign writes it (default what was pushed beside --tag in --repo)")
+	f.StringVar(&p.bundle, "bundle", "", when+bundleFlag+"; --manifest is then the manifest itself")
 	f.StringVar(&p.repo, "repo", "", when+"the manifest must be for this Git repository's tag, commit and config as they are now; beside --tag")
 	f.StringVar(&p.tag, "tag", "", when+"the release's tag in that repository")
 	f.StringArrayVar(&p.signers, "signer", nil, when+"a file with public keys, PEM, of which one must have signed the manifest; repeatable")
+	p.identity.flags(f, when)
 	f.Uint64Var(&p.floor, "floor", 0, when+"the lowest release number that is accepted")
 	f.StringArrayVar(&p.notPinned, "not-pinned", nil, when+"accept without this pin: release (whatever runs there)")
 	f.StringVar(&p.platform, "platform-digest", "", when+"the digest of the enclave's platform part, 64 hex digits (default not compared, and listed)")
@@ -142,120 +142,6 @@ func (p *enclavePins) platformDigest() (*[32]byte, error) {
 		return nil, usagef("--platform-digest is 64 hex digits (32 bytes), not %.80q", p.platform)
 	}
 	return (*[32]byte)(raw), nil
-}
-
-// howToPin says what to give where nothing says what must run.
-const howToPin = `nothing says what must run there: give the release's signed manifest (--manifest FILE, or --repo URL and
---tag TAG beside which it was pushed) and who must have signed it (--signer FILE); or say --not-pinned release, and the
-verdict will not tell what runs there`
-
-// pinnedRelease reads the release that must run. It is nil if whoever called accepts
-// any; a manifest that is refused gives a *manifest.RefusedError.
-func (a *app) pinnedRelease(ctx context.Context, p *enclavePins) (*attested.Release, error) {
-	fromRepo := p.repo != "" || p.tag != ""
-	anyRelease := slices.Contains(p.notPinned, attested.NotPinnedRelease)
-	for _, what := range p.notPinned {
-		if what != attested.NotPinnedRelease {
-			return nil, usagef("--not-pinned is release, not %.80q", what)
-		}
-	}
-	switch {
-	case anyRelease && (p.manifest != "" || fromRepo || len(p.signers) > 0 || p.floor != 0):
-		return nil, usagef("--not-pinned release excludes --manifest, --repo, --tag, --signer and --floor")
-	case anyRelease:
-		return nil, nil
-	case fromRepo && (p.repo == "" || p.tag == ""):
-		return nil, usagef("--repo and --tag belong together")
-	case p.manifest == "" && !fromRepo:
-		return nil, usagef("%s", howToPin)
-	case len(p.signers) == 0:
-		return nil, usagef("--signer is missing: a manifest counts for nothing unless it is known who must have signed it")
-	}
-	keys, err := a.signerKeys(p.signers)
-	if err != nil {
-		return nil, err
-	}
-	m, err := a.readManifest(ctx, p, keys)
-	if err != nil {
-		return nil, err
-	}
-	release, err := attested.FromManifest(m)
-	if err != nil {
-		return nil, &manifest.RefusedError{Reason: manifest.Malformed, Detail: err.Error()}
-	}
-	return release, nil
-}
-
-// signerKeys reads the keys that are trusted to sign.
-func (a *app) signerKeys(files []string) ([]crypto.PublicKey, error) {
-	var keys []crypto.PublicKey
-	for _, name := range files {
-		pem, err := a.attestFile("signer", name, maxReleaseKeys)
-		if err != nil {
-			return nil, err
-		}
-		more, err := manifest.ParseKeys(pem)
-		if err != nil {
-			return nil, fmt.Errorf("--signer %s: %w", name, err)
-		}
-		keys = append(keys, more...)
-	}
-	return keys, nil
-}
-
-// readManifest reads and verifies the manifest: that of --manifest, or else what was
-// pushed beside the tag. If a tag is named it must be for what the tag holds.
-func (a *app) readManifest(ctx context.Context, p *enclavePins, keys []crypto.PublicKey) (*manifest.Manifest, error) {
-	signed, err := a.attestFile("manifest", p.manifest, manifest.MaxEnvelopeBytes)
-	if err != nil {
-		return nil, err
-	}
-	if p.repo == "" {
-		return manifest.Verify(signed, keys, manifest.Expect{Floor: p.floor})
-	}
-	found, err := resolve(ctx, p.repo, p.tag)
-	if err != nil {
-		return nil, err
-	}
-	r, _, err := found.Release()
-	if err != nil {
-		return nil, err
-	}
-	if p.manifest == "" {
-		if signed, err = pushedEnvelope(found); err != nil {
-			return nil, err
-		}
-	}
-	return manifest.Verify(signed, keys, manifest.ExpectRelease(*r, p.floor))
-}
-
-// resolve reads a tag and what was pushed beside it, without credentials. A manifest
-// there that can't be read is a refusal, as it is for the coordinator.
-func resolve(ctx context.Context, repo, tag string) (*git.Found, error) {
-	resolver, err := git.New(git.Config{LocalPaths: true})
-	if err != nil {
-		return nil, err
-	}
-	found, err := resolver.Resolve(ctx, git.Request{Repository: repo, Tag: tag})
-	if errors.Is(err, git.ErrManifest) {
-		return nil, &manifest.RefusedError{Reason: manifest.Malformed, Detail: err.Error()}
-	}
-	return found, err
-}
-
-// pushedEnvelope is the signed manifest beside a tag. Only keys are trusted here, so
-// one that is signed with Sigstore alone is signed by somebody else.
-func pushedEnvelope(found *git.Found) ([]byte, error) {
-	at := git.ManifestRefs + found.Tag + " of " + found.Repository
-	switch files := found.Manifest; {
-	case files.Envelope != nil:
-		return files.Envelope, nil
-	case files.Bundle != nil:
-		return nil, &manifest.RefusedError{Reason: manifest.SignedByAnother, Detail: at + " is signed with Sigstore only, and --signer names keys: check its bundle with casemate release verify"}
-	case files.Plain != nil:
-		return nil, &manifest.RefusedError{Reason: manifest.Unsigned, Detail: at + " has no signature"}
-	}
-	return nil, &manifest.RefusedError{Reason: manifest.Missing, Detail: "there is no manifest at " + at}
 }
 
 // enclaveJudge makes the judge, and what is closed after it.

@@ -19,7 +19,8 @@ type releaseVerify struct {
 	*app
 	signed, plain, config   string
 	keys                    []string
-	bundle                  releaseBundle
+	bundle                  string
+	identity                identityTrust
 	repository, tag, commit string
 	floor                   uint64
 }
@@ -51,7 +52,8 @@ that can't be used.`,
 	f.StringVar(&v.tag, "tag", "", "the tag that it must be for")
 	f.StringVar(&v.commit, "commit", "", "the commit that it must be for")
 	f.StringVar(&v.config, "config", "", "the config file that it must be for")
-	v.bundle.flags(f)
+	f.StringVar(&v.bundle, "bundle", "", bundleFlag)
+	v.identity.flags(f, "")
 	f.Uint64Var(&v.floor, "floor", 0, "the lowest number that is accepted")
 	return c
 }
@@ -59,7 +61,7 @@ that can't be used.`,
 func (v *releaseVerify) run(ctx context.Context) error {
 	byKey := v.signed != "" || len(v.keys) > 0
 	switch {
-	case byKey == v.bundle.named():
+	case byKey == v.byBundle():
 		return usagef("give --signed and --key, for an envelope; or --bundle, --manifest, --trusted-root, --issuer and --subject, for a Sigstore bundle")
 	case byKey && (v.signed == "" || len(v.keys) == 0):
 		return usagef("--signed names the envelope, --key the trusted public keys; both are needed")
@@ -88,9 +90,12 @@ func (v *releaseVerify) run(ctx context.Context) error {
 	return nil
 }
 
+// byBundle says whether a flag for Sigstore bundles was given.
+func (v *releaseVerify) byBundle() bool { return v.bundle != "" || v.identity.named() }
+
 // open verifies the signature, and says by whom it is.
 func (v *releaseVerify) open(ctx context.Context, keys []crypto.PublicKey) (*manifest.Manifest, string, error) {
-	if v.bundle.named() {
+	if v.byBundle() {
 		return v.openBundle(ctx)
 	}
 	signed, err := v.present("signed", v.signed, manifest.MaxEnvelopeBytes)

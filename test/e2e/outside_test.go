@@ -27,6 +27,16 @@ import (
 	"github.com/casemate-dev/casemate/pkg/release/manifest"
 )
 
+// way are the flags that lead to the fleet's enclaves, and accept its vendors.
+func (f *fleet) way() []string {
+	vendor := filepath.Join(f.Dir, "vendor")
+	return []string{
+		"--connect-to", f.GatewayAddr,
+		"--policy", filepath.Join(vendor, vendors.PolicyFile), "--simulated-roots", filepath.Join(vendor, vendors.RootsFile),
+		"--simulated-collateral", filepath.Join(vendor, vendors.CollateralFolder),
+	}
+}
+
 // pins writes what a client outside pins v1 of a container with, and returns the
 // flags for it.
 func (f *fleet) pins(t *testing.T, a app) []string {
@@ -55,12 +65,7 @@ func (f *fleet) pins(t *testing.T, a app) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, vendor := t.TempDir(), filepath.Join(f.Dir, "vendor")
-	flags := []string{
-		"--connect-to", f.GatewayAddr,
-		"--policy", filepath.Join(vendor, vendors.PolicyFile), "--simulated-roots", filepath.Join(vendor, vendors.RootsFile),
-		"--simulated-collateral", filepath.Join(vendor, vendors.CollateralFolder),
-	}
+	dir, flags := t.TempDir(), f.way()
 	for flag, text := range map[string][]byte{
 		"manifest": signed, "signer": pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: spki}),
 	} {

@@ -101,6 +101,27 @@ func (f *fleet) verifies(t *testing.T, root, plain, bundle, reason string) {
 	}
 }
 
+// outside verifies v1 of a container with the command line, by the identity that signed
+// what lies beside its tag, and by one that didn't.
+func (f *fleet) outside(t *testing.T, name, root, dir string) {
+	t.Helper()
+	program, err := sigstoreProgram()
+	if err != nil {
+		t.Fatal(err)
+	}
+	by := func(who sigstore.Identity) []string {
+		return append(f.way(), "--repo", dir, "--tag", "v1", "--trusted-root", root, "--issuer", who.Issuer, "--subject", who.Subject, "--sigstore", program)
+	}
+	verify := []string{"attest", "verify", "https://" + domain(name)}
+	says(t, f.ok(t, append(verify, by(releaseWorkflow)...)...), "is accepted", "✓ release_manifest", "signed by "+releaseWorkflow.String())
+	says(t, f.fails(t, 1, "", append(verify, by(otherWorkflow)...)...).out, "✗ release_manifest", "MANIFEST_SIGNED_BY_ANOTHER")
+	tunnel := f.connect(t, append([]string{name}, by(releaseWorkflow)...)...)
+	if a, err := tunnel.ask(t); err != nil || a.Container != name {
+		t.Errorf("through the tunnel %+v answers, %v", a, err)
+	}
+	tunnel.interrupt(t)
+}
+
 func TestATagIsDeployedByTheSigstoreBundleOverItsManifest(t *testing.T) {
 	t.Parallel()
 	s, err := sigstoretest.New(time.Now())
@@ -147,6 +168,7 @@ func TestATagIsDeployedByTheSigstoreBundleOverItsManifest(t *testing.T) {
 
 	f.deployed(t, "sigstore", &cv1.ContainerSpec{Repository: dir, Tag: "v1"})
 	defer f.remove(t, "sigstore")
+	f.outside(t, "sigstore", root, dir)
 	if plan := f.ok(t, "container", "update", "plan", "sigstore"); !strings.Contains(plan, "release 1, by "+releaseWorkflow.String()) {
 		t.Errorf("the plan doesn't say who signed:\n%s", plan)
 	}

@@ -66,7 +66,8 @@ func (p *Policy) Judge(ctx context.Context, q Question) (*Approval, error) {
 		return p.unsigned(manifest.Missing, fmt.Sprintf("%s has no signed manifest at %s%s of %s: make it with casemate release measure, sign and attach, and push it",
 			q.Release.Tag, git.ManifestRefs, q.Release.Tag, q.Release.Repository))
 	}
-	o, by, err := p.open(ctx, s, q.Published)
+	trust := manifest.Trust{Keys: s.Keys, Identities: s.Identities, Bundles: p.cfg.Bundles}
+	o, by, err := trust.Open(ctx, manifest.Files(q.Published))
 	if err != nil {
 		return nil, err
 	}
@@ -107,43 +108,4 @@ func (p *Policy) unsigned(why manifest.Reason, detail string) (*Approval, error)
 		return nil, &manifest.RefusedError{Reason: why, Detail: detail}
 	}
 	return &Approval{Warning: "this release is not signed, and nothing says what its enclaves should measure: " + detail}, nil
-}
-
-// open verifies the signature: of the envelope by a key, or else of the bundle by
-// an identity. It says by whom the manifest is signed.
-func (p *Policy) open(ctx context.Context, s *Signer, files git.Published) (*manifest.Opened, string, error) {
-	var refusal error
-	if files.Envelope != nil && (len(s.Keys) > 0 || files.Bundle == nil) {
-		o, err := manifest.Open(files.Envelope, s.Keys)
-		if err == nil {
-			return o, "key " + o.KeyID, nil
-		}
-		refusal = err
-	}
-	if files.Bundle != nil && (len(s.Identities) > 0 || refusal == nil) {
-		return p.openBundle(ctx, s, files)
-	}
-	if refusal == nil {
-		refusal = &manifest.RefusedError{Reason: manifest.Unsigned, Detail: "the manifest was published without a signature: sign it with casemate release sign"}
-	}
-	return nil, "", refusal
-}
-
-func (p *Policy) openBundle(ctx context.Context, s *Signer, files git.Published) (*manifest.Opened, string, error) {
-	refuse := func(why manifest.Reason, format string, args ...any) (*manifest.Opened, string, error) {
-		return nil, "", &manifest.RefusedError{Reason: why, Detail: fmt.Sprintf(format, args...)}
-	}
-	switch {
-	case len(s.Identities) == 0:
-		return refuse(manifest.SignedByAnother, "it is signed with Sigstore, and only keys are trusted for this repository")
-	case files.Plain == nil:
-		return refuse(manifest.Malformed, "the Sigstore bundle stands alone: publish %s beside it", git.PlainFile)
-	case p.cfg.Bundles == nil:
-		return refuse(manifest.SignedByAnother, "it is signed with Sigstore, and releases.sigstore is not configured")
-	}
-	o, who, err := manifest.OpenBundle(ctx, p.cfg.Bundles, files.Plain, files.Bundle, s.Identities)
-	if err != nil {
-		return nil, "", err
-	}
-	return o, who.String(), nil
 }
