@@ -26,7 +26,7 @@ MODULES := sigstore pkcs11
 cgo_sigstore := 0
 cgo_pkcs11 := 1
 
-.PHONY: all build programs $(MODULES:%=build-%) $(MODULES:%=test-%) demo test test-fast test-modules generate check-generated lint fmt clean apt \
+.PHONY: all build programs $(MODULES:%=build-%) $(MODULES:%=test-%) demo test test-fast test-modules test-firmware generate check-generated lint fmt clean apt \
 	bench bench-updates bench-gateway bench-attest bench-store bench-load soak sweep fuzz
 
 all: build
@@ -141,6 +141,14 @@ sweep:
 	@[ -n "$$CASEMATE_VECTORS" ] || { echo "CASEMATE_VECTORS names no folder with recorded evidence"; exit 1; }
 	CASEMATE_FULL_SWEEP=1 $(GO) test -count=1 -timeout 0 -v -run 'TestEveryChange|TestNoChange' \
 		./pkg/attest/sevsnp ./pkg/attest/tdx ./pkg/attest/nvidia
+
+# Whole firmware images of other distributions, whose measurements are published or
+# computed independently; fetched by name and checked, so the network is needed.
+FIRMWARE := $(CURDIR)/.cache/firmware
+test-firmware:
+	@command -v curl >/dev/null || { echo "install curl"; exit 1; }
+	@test/firmware.sh $(FIRMWARE)
+	CASEMATE_FIRMWARE=$(FIRMWARE) $(GO) test -count=1 -tags firmware -run 'OfUbuntus|OfDebians' ./pkg/attest/measure
 
 # Every fuzz target for a few seconds; FUZZTIME=10m for longer, FUZZ=pkg/attest for
 # one folder, PLAIN=1 without coverage. The corpora grow in .cache/fuzz; what a target
