@@ -25,7 +25,7 @@ func webContainer() *cv1.Container {
 			Variables: map[string]string{"LOG_LEVEL": "info", "REGION": "eu"}, Secrets: []string{"API_KEY"},
 		},
 		ActiveRevision: 3, ActiveTag: "v1.2.3", ActiveCommit: "8d1f0c2b9a7e6d5c4b3a29181716151413121110",
-		ActiveEnclave: "c7f3a1-r3-4", ActiveHost: "gpu-1", LastUpdate: "web-u3", StaleSecrets: []string{"API_KEY"},
+		ActiveEnclave: "c7f3a1-r3-4", ActivePlatformDigest: strings.Repeat("5c", 32), ActiveHost: "gpu-1", LastUpdate: "web-u3", StaleSecrets: []string{"API_KEY"},
 		Insecure: []string{"simulated"}, Cpus: 4, MemoryMib: 16384, Gpus: 1, Stages: bootedStages(),
 		CreateTime: ago(50 * time.Hour), UpdateTime: ago(3 * time.Hour), Etag: "c1",
 	}

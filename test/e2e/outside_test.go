@@ -151,6 +151,10 @@ func TestAClientVerifiesAnEnclaveFromOutsideAndConnectsToItOnly(t *testing.T) {
 
 	says(t, f.ok(t, append([]string{"attest", "verify", url}, pins...)...),
 		"sev-snp evidence is accepted", "✓ key_binding", "✓ release_manifest", "✓ domain_binding", "insecure: simulated", "not compared: ")
+	digest := f.get(t, "outside").GetActivePlatformDigest()
+	says(t, f.ok(t, "container", "get", "outside"), digest)
+	says(t, f.ok(t, append([]string{"attest", "verify", url, "--platform-digest", digest}, pins...)...), "✓ platform_binding")
+	says(t, f.fails(t, 1, "", append([]string{"attest", "verify", url, "--platform-digest", strings.Repeat("0", len(digest))}, pins...)...).out, "✗ platform_binding")
 	f.fails(t, 2, "--not-pinned release", "attest", "verify", url, "--connect-to", f.GatewayAddr)
 	f.fails(t, 2, "gave no evidence", append([]string{"attest", "verify", "https://nobody.casemate.test"}, pins...)...)
 

@@ -59,6 +59,7 @@ func (v View) Container(c *cv1.Container, m *cv1.Manifest) string {
 	f.add("commit", clean(c.GetActiveCommit()))
 	f.add("signed", signedBy(m))
 	f.add("enclave", clean(c.GetActiveEnclave()))
+	f.add("platform", clean(c.GetActivePlatformDigest()))
 	f.add("host", v.host(c))
 	if c.GetActiveEnclave() != "" {
 		f.add("size", room(&cv1.Room{Gpus: c.GetGpus(), Cpus: c.GetCpus(), MemoryMib: c.GetMemoryMib()}))

@@ -45,11 +45,11 @@ func (s *Server) use(ctx context.Context, org string) (map[string]*secretUse, er
 				at(name).bound[c.Name] = true
 			}
 		}
-		versions, err := s.running(ctx, &c)
+		serving, err := s.serving(ctx, &c)
 		if err != nil {
 			return nil, err
 		}
-		for name, version := range versions {
+		for name, version := range serving.Secrets {
 			at(name).bound[c.Name] = true
 			at(name).running[c.Name] = version
 		}
@@ -57,27 +57,24 @@ func (s *Server) use(ctx context.Context, org string) (map[string]*secretUse, er
 	return use, nil
 }
 
-// running returns the secret versions that the serving enclave was given.
-func (s *Server) running(ctx context.Context, c *model.Container) (map[string]int64, error) {
+// serving is the revision that serves; zero if none does.
+func (s *Server) serving(ctx context.Context, c *model.Container) (model.Revision, error) {
 	if c.Active == nil {
-		return nil, nil
+		return model.Revision{}, nil
 	}
 	r, err := s.cfg.Records.Revision(ctx, c.Key(), c.Active.Revision)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, nil
+		return model.Revision{}, nil
 	}
-	return r.Secrets, err
+	return r, err
 }
 
-// stale names the secrets that are newer than what the serving enclave was given.
-func (s *Server) stale(ctx context.Context, c *model.Container) ([]string, error) {
-	versions, err := s.running(ctx, c)
-	if err != nil {
-		return nil, err
-	}
+// stale names the secrets of an org that are newer than what the enclaves of a
+// revision were given.
+func (s *Server) stale(ctx context.Context, org string, r model.Revision) ([]string, error) {
 	var names []string
-	for name, version := range versions {
-		item, err := records.Get(ctx, s.cfg.Records, records.Secrets, records.SecretKey(c.Org, name))
+	for name, version := range r.Secrets {
+		item, err := records.Get(ctx, s.cfg.Records, records.Secrets, records.SecretKey(org, name))
 		if errors.Is(err, store.ErrNotFound) {
 			continue
 		}
@@ -103,11 +100,11 @@ func (s *Server) users(ctx context.Context, org, name string) ([]records.Item[mo
 	}
 	var out []records.Item[model.Container]
 	for _, item := range items {
-		versions, err := s.running(ctx, &item.Value)
+		serving, err := s.serving(ctx, &item.Value)
 		if err != nil {
 			return nil, err
 		}
-		if _, ok := versions[name]; ok && len(out) < maxTouched {
+		if _, ok := serving.Secrets[name]; ok && len(out) < maxTouched {
 			out = append(out, item)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/casemate-dev/casemate/internal/coordinator/records"
 	"github.com/casemate-dev/casemate/internal/rpc"
 	"github.com/casemate-dev/casemate/internal/store"
+	"github.com/casemate-dev/casemate/pkg/attest/evidence"
 )
 
 type containerService struct {
@@ -94,19 +95,25 @@ func (s *Server) container(ctx context.Context, org, name string) (*cv1.Containe
 	return s.fullContainer(ctx, item)
 }
 
-// fullContainer adds to a record what is not part of it: stale secrets and what
-// the agent says of the boot.
+// fullContainer adds to a record what is not part of it: what the serving revision
+// says, stale secrets and what the agent says of the boot.
 func (s *Server) fullContainer(ctx context.Context, item records.Item[model.Container]) (*cv1.Container, error) {
 	c := item.Value
 	m := containerMessage(&c, item.Revision)
 	if c.Active == nil {
 		return m, nil
 	}
-	stale, err := s.stale(ctx, &c)
+	serving, err := s.serving(ctx, &c)
 	if err != nil {
 		return nil, err
 	}
-	m.StaleSecrets = stale
+	if serving.Number != 0 {
+		part := serving.PlatformPart(s.cfg.Records.ClusterID, c.Spec.Domain, s.cfg.Vault.PublicKey())
+		m.ActivePlatformDigest = fmt.Sprintf("%x", evidence.PlatformDigest(part))
+	}
+	if m.StaleSecrets, err = s.stale(ctx, c.Org, serving); err != nil {
+		return nil, err
+	}
 	if o, known := s.cfg.Fleet.Observe(c.Active.Host, c.Active.ID); known {
 		m.Stages = stageMessages(o.Stages)
 	}

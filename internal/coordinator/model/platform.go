@@ -1,6 +1,9 @@
 package model
 
 import (
+	"maps"
+	"slices"
+
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
 	"github.com/casemate-dev/casemate/pkg/attest"
 )
@@ -17,4 +20,14 @@ func Platform(p agentv1.CvmProfile) attest.Format {
 		return attest.FormatSimulated
 	}
 	return ""
+}
+
+// PlatformPart is the part of an enclave's launch that belongs to this deployment and
+// not to the release. secretsKey is the cluster's public key for secrets, 32 bytes.
+func (r Revision) PlatformPart(cluster, domain string, secretsKey []byte) *agentv1.Platform {
+	return &agentv1.Platform{
+		ClusterId: cluster, SecretsKey: secretsKey, Domain: domain,
+		Variables: r.Variables, Secrets: slices.Sorted(maps.Keys(r.Secrets)),
+		Debug: r.Debug, SshKeys: r.SSHKeys,
+	}
 }

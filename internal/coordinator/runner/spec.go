@@ -2,8 +2,6 @@ package runner
 
 import (
 	"context"
-	"maps"
-	"slices"
 
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
 	"github.com/casemate-dev/casemate/internal/coordinator/engine"
@@ -31,15 +29,7 @@ func (r *Runner) spec(ctx context.Context, k model.ContainerKey, s engine.State,
 		Config: rev.Config, ConfigName: rev.ConfigName,
 		ExpectedMeasurements: measurements(rev, profile),
 		Tag:                  rev.Tag, Commit: rev.Commit,
-		Platform: &agentv1.Platform{
-			ClusterId:  r.cfg.Records.ClusterID,
-			SecretsKey: r.cfg.SecretsKey,
-			Domain:     s.Route.Domain,
-			Variables:  rev.Variables,
-			Secrets:    slices.Sorted(maps.Keys(rev.Secrets)),
-			Debug:      rev.Debug,
-			SshKeys:    rev.SSHKeys,
-		},
+		Platform: rev.PlatformPart(r.cfg.Records.ClusterID, s.Route.Domain, r.cfg.SecretsKey),
 	}
 	if profile == agentv1.CvmProfile_CVM_PROFILE_NONE && rev.Manifest == nil {
 		// Nobody has signed what it should measure. What a simulated launch states can

@@ -258,6 +258,11 @@ type Container struct {
 	// Since when active_host has not answered; unset while it does. What serves
 	// there may well go on.
 	HostUnreachableSince *timestamppb.Timestamp `protobuf:"bytes,25,opt,name=host_unreachable_since,json=hostUnreachableSince,proto3" json:"host_unreachable_since,omitempty"`
+	// SHA-256 over the platform part of the enclave that serves: cluster, key for secrets,
+	// domain, variables, names of secrets, debug, ssh keys. 64 lower-case hex digits;
+	// empty if none serves. The CPU shows it as HOST_DATA or MRCONFIGID, and a client from
+	// outside pins it with --platform-digest. A new release alone does not change it.
+	ActivePlatformDigest string `protobuf:"bytes,26,opt,name=active_platform_digest,json=activePlatformDigest,proto3" json:"active_platform_digest,omitempty"`
 	unknownFields        protoimpl.UnknownFields
 	sizeCache            protoimpl.SizeCache
 }
@@ -467,6 +472,13 @@ func (x *Container) GetHostUnreachableSince() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Container) GetActivePlatformDigest() string {
+	if x != nil {
+		return x.ActivePlatformDigest
+	}
+	return ""
+}
+
 var File_casemate_coordinator_v1_container_proto protoreflect.FileDescriptor
 
 const file_casemate_coordinator_v1_container_proto_rawDesc = "" +
@@ -485,7 +497,7 @@ const file_casemate_coordinator_v1_container_proto_rawDesc = "" +
 	"\x04host\x18\b \x01(\tB\b\xbaH\x05r\x03\x18\xfd\x01R\x04host\x1a<\n" +
 	"\x0eVariablesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb3\a\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe9\a\n" +
 	"\tContainer\x12\x10\n" +
 	"\x03org\x18\x01 \x01(\tR\x03org\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
@@ -518,7 +530,8 @@ const file_casemate_coordinator_v1_container_proto_rawDesc = "" +
 	"\vupdate_time\x18\x17 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x12\x12\n" +
 	"\x04etag\x18\x18 \x01(\tR\x04etag\x12P\n" +
-	"\x16host_unreachable_since\x18\x19 \x01(\v2\x1a.google.protobuf.TimestampR\x14hostUnreachableSince*\xea\x01\n" +
+	"\x16host_unreachable_since\x18\x19 \x01(\v2\x1a.google.protobuf.TimestampR\x14hostUnreachableSince\x124\n" +
+	"\x16active_platform_digest\x18\x1a \x01(\tR\x14activePlatformDigest*\xea\x01\n" +
 	"\x0fContainerStatus\x12 \n" +
 	"\x1cCONTAINER_STATUS_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aCONTAINER_STATUS_DEPLOYING\x10\x01\x12\x1c\n" +
