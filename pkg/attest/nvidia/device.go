@@ -16,6 +16,7 @@ const deviceChainLength = 5
 type identity struct {
 	key      *ecdsa.PublicKey
 	certs    []*x509.Certificate
+	issuers  []issuer // of all of certs but the root
 	root     digest
 	arch     Architecture
 	chip     string
@@ -35,7 +36,12 @@ func verifyDeviceChain(certs, roots []*x509.Certificate) (*identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("leaf certificate: %w", err)
 	}
-	id := &identity{key: key, certs: certs, root: digestOf(certs[deviceChainLength-1].Raw), valid: validity(certs)}
+	issuers, err := issuersOf(certs)
+	if err != nil {
+		return nil, err
+	}
+	root := issuers[len(issuers)-1].digest
+	id := &identity{key: key, certs: certs, issuers: issuers, root: root, valid: validity(certs)}
 	if err := id.readSubject(certs[0], certs[1]); err != nil {
 		return nil, err
 	}

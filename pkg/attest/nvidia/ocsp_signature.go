@@ -71,14 +71,11 @@ func checkResponderID(id asn1.RawValue, signer *x509.Certificate) error {
 	case id.Tag == 1:
 		want = signer.RawSubject
 	case id.Tag == 2:
-		var spki struct {
-			Algorithm asn1.RawValue
-			Key       asn1.BitString
+		key, err := subjectKey(signer)
+		if err != nil {
+			return fmt.Errorf("responder: %w", err)
 		}
-		if _, err := asn1.Unmarshal(signer.RawSubjectPublicKeyInfo, &spki); err != nil {
-			return fmt.Errorf("responder's key: %w", err)
-		}
-		sum := sha1.Sum(spki.Key.Bytes)
+		sum := sha1.Sum(key)
 		want = append([]byte{asn1.TagOctetString, sha1.Size}, sum[:]...)
 	}
 	if want == nil || !bytes.Equal(id.Bytes, want) {

@@ -2,12 +2,7 @@ package nvidia
 
 import (
 	"bytes"
-	"crypto"
-	_ "crypto/sha1"   // OCSP names certificates by hashes that it looks up by number
-	_ "crypto/sha256" // likewise
-	_ "crypto/sha512" // likewise
 	"crypto/x509"
-	"encoding/asn1"
 	"encoding/base64"
 	"fmt"
 	"time"
@@ -18,16 +13,6 @@ const maxOCSPFiles = 4096
 
 // clockSkew is how far a responder's clock may be ahead.
 const clockSkew = 5 * time.Minute
-
-// certIDHashes are the digests by which a response may name a certificate.
-var certIDHashes = []struct {
-	oid  asn1.ObjectIdentifier
-	hash crypto.Hash
-}{
-	{asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 2}, crypto.SHA384},
-	{asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 1}, crypto.SHA256},
-	{asn1.ObjectIdentifier{1, 3, 14, 3, 2, 26}, crypto.SHA1},
-}
 
 // OCSPSet holds OCSP responses. It may be used by several goroutines once it is
 // filled. The nil set stands for "no responses were given".
@@ -82,11 +67,11 @@ func (s *OCSPSet) Add(response []byte) error {
 }
 
 // find returns the newest statement about a certificate that was made before at.
-func (s *OCSPSet) find(cert, issuer *x509.Certificate, at time.Time) (ocspEntry, bool) {
+func (s *OCSPSet) find(cert *x509.Certificate, by *issuer, at time.Time) (ocspEntry, bool) {
 	var best ocspEntry
 	for _, e := range s.bySerial[string(cert.SerialNumber.Bytes())] {
 		// The key leaves out the sign.
-		if e.single.ID.Serial.Cmp(cert.SerialNumber) != 0 || !names(e.single.ID, issuer) || e.single.ThisUpdate.After(at.Add(clockSkew)) {
+		if e.single.ID.Serial.Cmp(cert.SerialNumber) != 0 || !by.is(e.single.ID) || e.single.ThisUpdate.After(at.Add(clockSkew)) {
 			continue
 		}
 		if best.single == nil || e.single.ThisUpdate.After(best.single.ThisUpdate) {
@@ -94,29 +79,4 @@ func (s *OCSPSet) find(cert, issuer *x509.Certificate, at time.Time) (ocspEntry,
 		}
 	}
 	return best, best.single != nil
-}
-
-// names tells whether the id is of a certificate of this issuer.
-func names(id ocspCertID, issuer *x509.Certificate) bool {
-	for _, h := range certIDHashes {
-		if !id.Hash.Algorithm.Equal(h.oid) {
-			continue
-		}
-		name := h.hash.New()
-		name.Write(issuer.RawSubject)
-		if !bytes.Equal(name.Sum(nil), id.NameHash) {
-			return false
-		}
-		var spki struct {
-			Algorithm asn1.RawValue
-			Key       asn1.BitString
-		}
-		if _, err := asn1.Unmarshal(issuer.RawSubjectPublicKeyInfo, &spki); err != nil {
-			return false
-		}
-		key := h.hash.New()
-		key.Write(spki.Key.Bytes)
-		return bytes.Equal(key.Sum(nil), id.KeyHash)
-	}
-	return false
 }

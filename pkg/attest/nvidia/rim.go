@@ -24,6 +24,7 @@ type RIM struct {
 	root      *etree.Element
 	signature *xmlSignature
 	certs     []*x509.Certificate
+	issuers   []issuer // of all of certs but the root
 	anchor    digest
 	valid     window
 }
@@ -96,8 +97,12 @@ func (r *RIM) verifyChain(roots []*x509.Certificate) error {
 	if err := verifyChain(certs, rimChainLength, roots); err != nil {
 		return err
 	}
-	r.certs, r.valid = certs, validity(certs)
-	r.anchor = digestOf(certs[rimChainLength-1].Raw)
+	issuers, err := issuersOf(certs)
+	if err != nil {
+		return err
+	}
+	r.certs, r.issuers, r.valid = certs, issuers, validity(certs)
+	r.anchor = issuers[len(issuers)-1].digest
 	return nil
 }
 

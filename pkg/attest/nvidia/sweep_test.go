@@ -334,7 +334,11 @@ func TestNoChangeOfOCSPResponsesGoesUnnoticed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		subject, issuer := certs[tc.subject], certs[tc.subject+1]
+		issuers, err := issuersOf(certs[tc.subject:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		subject, issuer := certs[tc.subject], &issuers[0]
 		rows := sweep(t, tc.file, sweepVector(t, "ocsp/test_"+tc.file+"_base64encoded_ocsp_response.dat"), func(raw []byte) bool {
 			set, err := NewOCSPSet(raw)
 			if err != nil {
@@ -344,7 +348,7 @@ func TestNoChangeOfOCSPResponsesGoesUnnoticed(t *testing.T) {
 			if !ok {
 				return false
 			}
-			_, err = verifyOCSP(entry.response, issuer)
+			_, err = verifyOCSP(entry.response, issuer.cert)
 			return err == nil
 		})
 		if len(rows) != 0 {

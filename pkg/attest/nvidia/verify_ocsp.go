@@ -21,7 +21,7 @@ func (r *run) wantsOCSP() bool {
 // the leaf themselves, so that nobody keeps a record of it.
 func (r *run) checkDeviceOCSP(d *device) {
 	if r.wantsOCSP() {
-		r.checkOCSP(d.name+"device_ocsp_", d.id.certs, 1)
+		r.checkOCSP(d.name+"device_ocsp_", d.id.certs[1:], d.id.issuers[1:])
 	}
 }
 
@@ -34,18 +34,17 @@ type statement struct {
 }
 
 // checkOCSP makes the five checks of a chain's revocation. Each looks at every
-// certificate from the first on but the root; one that fails ends the series.
-func (r *run) checkOCSP(name string, certs []*x509.Certificate, first int) {
-	n := len(certs) - 1 - first
-	entries, err := r.findOCSP(certs, first)
-	if !r.verdict.Report(name+"response", err, "%d certificates have one", n) {
+// certificate that has an issuer; one that fails ends the series.
+func (r *run) checkOCSP(name string, certs []*x509.Certificate, issuers []issuer) {
+	entries, err := r.findOCSP(certs, issuers)
+	if !r.verdict.Report(name+"response", err, "%d certificates have one", len(issuers)) {
 		return
 	}
-	windows, err := r.verifyAllOCSP(entries, certs, first)
+	windows, err := r.verifyAllOCSP(entries, certs, issuers)
 	if !r.verdict.Report(name+"signature", err, "signed by the issuers or their responders") {
 		return
 	}
-	said, err := r.freshOCSP(entries, windows, certs, first)
+	said, err := r.freshOCSP(entries, windows, certs)
 	if !r.verdict.Report(name+"fresh", err, "%s", freshness(said)) {
 		return
 	}
@@ -54,35 +53,35 @@ func (r *run) checkOCSP(name string, certs []*x509.Certificate, first int) {
 	}
 }
 
-func (r *run) findOCSP(certs []*x509.Certificate, first int) ([]ocspEntry, error) {
-	var out []ocspEntry
-	for i := first; i+1 < len(certs); i++ {
+func (r *run) findOCSP(certs []*x509.Certificate, issuers []issuer) ([]ocspEntry, error) {
+	out := make([]ocspEntry, len(issuers))
+	for i := range issuers {
 		if r.responses == nil {
 			return nil, fmt.Errorf("no responses were given; the policy requires them")
 		}
-		e, ok := r.responses.find(certs[i], certs[i+1], r.at)
+		e, ok := r.responses.find(certs[i], &issuers[i], r.at)
 		if !ok {
 			return nil, fmt.Errorf("no response from before %s for %q (serial %x): fetch it from the issuer's responder", date(r.at), certs[i].Subject.CommonName, certs[i].SerialNumber)
 		}
-		out = append(out, e)
+		out[i] = e
 	}
 	return out, nil
 }
 
 // verifyAllOCSP verifies signatures, or takes the results from the cache.
-func (r *run) verifyAllOCSP(entries []ocspEntry, certs []*x509.Certificate, first int) ([]window, error) {
+func (r *run) verifyAllOCSP(entries []ocspEntry, certs []*x509.Certificate, issuers []issuer) ([]window, error) {
 	out := make([]window, len(entries))
 	for i, e := range entries {
-		issuer := certs[first+i+1]
-		by := digestOf(issuer.Raw)
-		key := digestOf(append(e.digest[:], by[:]...))
+		var both [2 * len(digest{})]byte
+		copy(both[copy(both[:], e.digest[:]):], issuers[i].digest[:])
+		key := digestOf(both[:])
 		if w, ok := r.ocsp.get(key, r.at); ok {
 			out[i] = w
 			continue
 		}
-		w, err := verifyOCSP(e.response, issuer)
+		w, err := verifyOCSP(e.response, issuers[i].cert)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", certs[first+i].Subject.CommonName, err)
+			return nil, fmt.Errorf("%s: %w", certs[i].Subject.CommonName, err)
 		}
 		r.ocsp.put(key, w, e.single.NextUpdate.Add(r.policy.OCSPGrace))
 		out[i] = w
@@ -93,11 +92,11 @@ func (r *run) verifyAllOCSP(entries []ocspEntry, certs []*x509.Certificate, firs
 // freshOCSP checks that each response is still to be believed, and was signed by
 // a responder whose certificate was valid from then until now (or, in the time of
 // grace, until the response ended).
-func (r *run) freshOCSP(entries []ocspEntry, windows []window, certs []*x509.Certificate, first int) ([]statement, error) {
+func (r *run) freshOCSP(entries []ocspEntry, windows []window, certs []*x509.Certificate) ([]statement, error) {
 	out := make([]statement, len(entries))
 	for i, e := range entries {
 		end := e.single.NextUpdate
-		cn := certs[first+i].Subject.CommonName
+		cn := certs[i].Subject.CommonName
 		late := max(0, r.at.Sub(end))
 		if late > r.policy.OCSPGrace {
 			return nil, fmt.Errorf("%s: the response was good until %s, %s ago; ocsp_grace is %s", cn, date(end), late, r.policy.OCSPGrace)
@@ -114,7 +113,7 @@ func (r *run) freshOCSP(entries []ocspEntry, windows []window, certs []*x509.Cer
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", cn, err)
 		}
-		out[i] = statement{certs[first+i], status, end, late}
+		out[i] = statement{certs[i], status, end, late}
 	}
 	return out, nil
 }

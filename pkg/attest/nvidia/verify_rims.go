@@ -54,7 +54,7 @@ func (r *run) checkRIM(d *device, kind rimKind) *RIM {
 	r.report(d, kind.name+"version", checkRIMVersion(d, kind, rim), "%s", rim.Version)
 	r.report(d, kind.name+"product", checkRIMProduct(d, rim), "%s", rim.Product)
 	if rim.certs != nil && r.wantsOCSP() {
-		r.checkOCSP(d.name+kind.name+"ocsp_", rim.certs, 0)
+		r.checkOCSP(d.name+kind.name+"ocsp_", rim.certs, rim.issuers)
 	}
 	return rim
 }
