@@ -119,6 +119,7 @@ bench-gateway:
 		"$${sudo[@]}" apt-get update -qq && \
 		DEBIAN_FRONTEND=noninteractive "$${sudo[@]}" apt-get install -y -qq --no-install-recommends haproxy >/dev/null; }
 	$(GO) run ./test/gatewaybench
+	$(GO) run ./test/gatewaybench -only bulk -congestion reno
 
 bench-attest:
 	$(GO) test -run '^$$' -bench . -benchmem ./pkg/attest/...

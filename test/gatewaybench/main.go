@@ -3,7 +3,7 @@
 // connections that are kept, new connections, and large bodies. The figure that
 // counts is work per second of the proxy's CPU time, from /proc/PID/stat.
 //
-//	go run ./test/gatewaybench [-seconds 1] [-rounds 10] [-check]
+//	go run ./test/gatewaybench [-seconds 1] [-rounds 10] [-only LOAD] [-congestion reno] [-check]
 //
 // It takes rounds * 11 measurements of the given length, 110 seconds by default.
 // They are short and many, and the proxies take turns, because a busy machine
@@ -12,6 +12,11 @@
 // measured with two more: "haproxy-auto", which splices where it sees fit, and
 // "haproxy-splice", where splicing is forced: there the work of both proxies is
 // that of the kernel. "naive" is the least that can be written in Go.
+//
+// The kernel's work depends on the machine's congestion control: one that paces,
+// as bbr does, sends by timers, and over loopback that costs each proxy as much
+// again as splicing does. It says nothing of the proxies and hides how they
+// differ; -congestion reno measures without it, in a network namespace.
 //
 // With -check the exit status is 1 if a target is missed. Without haproxy
 // (Debian: apt-get install haproxy) it measures the gateway alone and says so.
@@ -30,6 +35,9 @@ import (
 // longest bounds the whole run, whatever the flags say.
 const longest = 3 * time.Minute
 
+// namespace is the part that measures in a network of its own.
+const namespace = "namespace"
+
 func main() {
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "gatewaybench:", err)
@@ -45,7 +53,8 @@ func run() error {
 	proxy := flags.String("proxy", "", "measure only this proxy: gateway, naive, haproxy, haproxy-auto or haproxy-splice")
 	profile := flags.String("profile", "", "write a CPU profile of the gateway to this file")
 	check := flags.Bool("check", false, "exit with 1 if a target is missed")
-	part := flags.String("part", "", "run as a part of the benchmark: server, gateway or naive")
+	congestion := flags.String("congestion", "", "measure in a network of its own with this congestion control; the machine's if empty")
+	part := flags.String("part", "", "run as a part of the benchmark: server, gateway, naive or namespace")
 	target := flags.String("target", "", "the server's address, for a part")
 	if err := flags.Parse(os.Args[1:]); err != nil {
 		return err
@@ -59,7 +68,14 @@ func run() error {
 		return runGateway(ctx, *target, *profile)
 	case naive:
 		return runNaive(ctx, *target)
+	case namespace:
+		if err := prepareNamespace(*congestion); err != nil {
+			return err
+		}
 	case "":
+		if *congestion != "" {
+			return runInNamespace(ctx)
+		}
 	default:
 		return fmt.Errorf("unknown part %q", *part)
 	}

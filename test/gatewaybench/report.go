@@ -19,6 +19,7 @@ func report(out io.Writer, results []result) (missed bool) {
 			r.perCPU(), unit(r.load), 1e6/r.perCPU(), r.p99.Round(10*time.Microsecond), r.failed)
 	}
 	w.Flush()
+	fmt.Fprintf(out, "congestion control: %s\n", congestionControl())
 	for _, l := range loads {
 		g, h := find(results, l.name, "gateway"), find(results, l.name, "haproxy")
 		if g == nil || h == nil {
