@@ -127,7 +127,7 @@ var kinds = []kind{
 		w.say("the clock jumps by %s", d)
 		w.offset += d
 	}},
-	{"the disk is full or not", 2, func(w *world, a action) { w.disk.full = !w.disk.full; w.say("the disk is full: %v", w.disk.full) }},
+	{"the disk is full or not", 2, (*world).fill},
 	{"commits fail", 3, func(w *world, a action) { w.disk.failing = 1 + int(a.B)%3 }},
 	{"commits are in doubt", 3, func(w *world, a action) { w.disk.doubtful = 1 + int(a.B)%3 }},
 	{"the network is bad or good", 3, func(w *world, a action) {
@@ -222,6 +222,23 @@ func (w *world) forget(a action) {
 		return
 	}
 	w.submit(w.forgets(h.name, true))
+}
+
+// fill fills the disk, mostly for some minutes: in a run whose disk stays full little
+// else can happen. If it is full, somebody frees space.
+func (w *world) fill(a action) {
+	d := w.disk
+	d.full = !d.full
+	w.say("the disk is full: %v", d.full)
+	d.fillings++
+	if n := d.fillings; d.full && a.B%8 != 0 {
+		w.later(w.between("full", 10*time.Second, 10*time.Minute), func() {
+			if d.full && d.fillings == n {
+				d.full = false
+				w.say("the disk has room again")
+			}
+		})
+	}
 }
 
 func (w *world) sicken(a action) {

@@ -2,13 +2,15 @@ package sim
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"time"
 	"unsafe"
+
+	"github.com/go-json-experiment/json"
+	jsonv1 "github.com/go-json-experiment/json/v1"
 
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
 	"github.com/casemate-dev/casemate/internal/coordinator/records"
@@ -21,6 +23,8 @@ type disk struct {
 	// commit keeps the order of commits and of what is seen of them the same.
 	commit sync.Mutex
 	full   bool
+	// fillings counts how often the disk was filled or freed by an action.
+	fillings int
 	// doubtful commits fail although they were applied, failing ones without;
 	// faultAt is when one failed last.
 	doubtful, failing int
@@ -185,7 +189,7 @@ func decode[T any](w *world, op store.Op) T {
 		V    int    `json:"v"`
 		Data T      `json:"data"`
 	}
-	if err := json.Unmarshal(op.Value, &e); err != nil {
+	if err := json.Unmarshal(op.Value, &e, jsonv1.DefaultOptionsV1()); err != nil {
 		panic(fmt.Sprintf("record %s: %v", op.Key, err))
 	}
 	w.decoded[op.Key] = written{op.Value, e.Data}

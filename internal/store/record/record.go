@@ -10,11 +10,13 @@ package record
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	jsonv1 "github.com/go-json-experiment/json/v1"
 
 	"github.com/casemate-dev/casemate/internal/store"
 )
@@ -39,7 +41,7 @@ func (e *VersionError) Error() string {
 }
 
 // Upgrade turns the data of one version into that of the next.
-type Upgrade func(data json.RawMessage) (json.RawMessage, error)
+type Upgrade func(data []byte) ([]byte, error)
 
 // Codec writes and reads the records of one kind, whose data is a T.
 type Codec[T any] struct {
@@ -57,7 +59,7 @@ func New[T any](kind string, upgrades ...Upgrade) Codec[T] {
 		panic("record: a kind needs a name")
 	}
 	c := Codec[T]{kind: kind, upgrades: upgrades}
-	head, err := json.Marshal(envelope[json.RawMessage]{Kind: kind, Version: c.Version(), Data: json.RawMessage("0")})
+	head, err := json.Marshal(&envelope[jsontext.Value]{Kind: kind, Version: c.Version(), Data: jsontext.Value("0")}, writing)
 	if err != nil {
 		panic("record: " + err.Error())
 	}
@@ -71,6 +73,13 @@ func (c Codec[T]) Kind() string { return c.kind }
 // Version returns the version that Encode writes.
 func (c Codec[T]) Version() int { return len(c.upgrades) + 1 }
 
+// The bytes are those that encoding/json writes. They are read in half its time: a
+// coordinator does little else than to write and read records.
+var (
+	writing = jsonv1.DefaultOptionsV1()
+	reading = json.JoinOptions(jsonv1.DefaultOptionsV1(), json.RejectUnknownMembers(true))
+)
+
 // envelope is the outer object of a record.
 type envelope[D any] struct {
 	Kind    string `json:"kind"`
@@ -80,7 +89,7 @@ type envelope[D any] struct {
 
 // Encode returns the record of v, or store.ErrTooLarge if that is over MaxBytes.
 func (c Codec[T]) Encode(v T) ([]byte, error) {
-	data, err := json.Marshal(envelope[T]{Kind: c.kind, Version: c.Version(), Data: v})
+	data, err := json.Marshal(&envelope[T]{Kind: c.kind, Version: c.Version(), Data: v}, writing)
 	if err != nil {
 		return nil, fmt.Errorf("encoding %s record: %w", c.kind, err)
 	}
@@ -100,8 +109,8 @@ func (c Codec[T]) Decode(record []byte) (T, error) {
 	if v, ok := c.asWritten(record); ok {
 		return v, nil
 	}
-	var env envelope[json.RawMessage]
-	if err := strict(record, &env); err != nil {
+	var env envelope[jsontext.Value]
+	if err := json.Unmarshal(record, &env, reading); err != nil {
 		return zero, c.malformed(err)
 	}
 	if env.Kind != c.kind {
@@ -118,7 +127,7 @@ func (c Codec[T]) Decode(record []byte) (T, error) {
 		return zero, c.malformed(err)
 	}
 	var v T
-	if err := strict(data, &v); err != nil {
+	if err := json.Unmarshal(data, &v, reading); err != nil {
 		return zero, c.malformed(err)
 	}
 	return v, nil
@@ -129,14 +138,14 @@ func (c Codec[T]) Decode(record []byte) (T, error) {
 // its data if it is one JSON value. What it does not take is judged by Decode.
 func (c Codec[T]) asWritten(record []byte) (v T, ok bool) {
 	data, ok := bytes.CutPrefix(record, []byte(c.head))
-	if !ok || len(data) == 0 || data[len(data)-1] != '}' || strict(data[:len(data)-1], &v) != nil {
+	if !ok || len(data) == 0 || data[len(data)-1] != '}' || json.Unmarshal(data[:len(data)-1], &v, reading) != nil {
 		var zero T
 		return zero, false
 	}
 	return v, true
 }
 
-func (c Codec[T]) upgrade(data json.RawMessage, version int) (json.RawMessage, error) {
+func (c Codec[T]) upgrade(data []byte, version int) ([]byte, error) {
 	for i := version - 1; i < len(c.upgrades); i++ {
 		next, err := c.upgrades[i](data)
 		if err != nil {
@@ -149,17 +158,4 @@ func (c Codec[T]) upgrade(data json.RawMessage, version int) (json.RawMessage, e
 
 func (c Codec[T]) malformed(err error) error {
 	return fmt.Errorf("%w of kind %s: %w", ErrMalformed, c.kind, err)
-}
-
-// strict decodes one JSON value without unknown fields and without a rest.
-func strict(data []byte, v any) error {
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("there is more after the end")
-	}
-	return nil
 }

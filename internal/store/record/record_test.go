@@ -23,7 +23,7 @@ type thing struct {
 // from one.
 var things = record.New[thing]("thing", renameTitle, countFromZero)
 
-func renameTitle(data json.RawMessage) (json.RawMessage, error) {
+func renameTitle(data []byte) ([]byte, error) {
 	var v map[string]any
 	if err := json.Unmarshal(data, &v); err != nil {
 		return nil, err
@@ -37,7 +37,7 @@ func renameTitle(data json.RawMessage) (json.RawMessage, error) {
 	return json.Marshal(v)
 }
 
-func countFromZero(data json.RawMessage) (json.RawMessage, error) {
+func countFromZero(data []byte) ([]byte, error) {
 	var v thing
 	if err := json.Unmarshal(data, &v); err != nil {
 		return nil, err
