@@ -9,6 +9,29 @@ import (
 	"github.com/casemate-dev/casemate/internal/store"
 )
 
+const (
+	getQuery = `SELECT value, create_revision, mod_revision, version FROM records WHERE key = ?`
+	// The revision and the records are of the same moment. If there are no records,
+	// the revision comes with nulls.
+	listQuery = `
+SELECT m.revision, r.key, r.value, r.create_revision, r.mod_revision, r.version
+FROM meta m LEFT JOIN records r ON r.key >= ? AND r.key < ? WHERE m.id = 1 ORDER BY r.key LIMIT ?`
+	revisionQuery = `SELECT revision FROM meta`
+)
+
+// queries are the statements by which nearly everything is read. A connection parses
+// each of them once.
+type queries struct{ get, list, revision *sql.Stmt }
+
+func prepareQueries(ctx context.Context, db *sql.DB) (q queries, err error) {
+	for to, text := range map[**sql.Stmt]string{&q.get: getQuery, &q.list: listQuery, &q.revision: revisionQuery} {
+		if *to, err = db.PrepareContext(ctx, text); err != nil {
+			return queries{}, fmt.Errorf("preparing to read the store: %w", err)
+		}
+	}
+	return q, nil
+}
+
 // enter begins every call but Txn, and keeps Close waiting until leave.
 func (s *Store) enter(ctx context.Context) error {
 	s.calls.RLock()
@@ -42,8 +65,7 @@ func (s *Store) Get(ctx context.Context, key string) (store.KV, error) {
 		return store.KV{}, err
 	}
 	kv := store.KV{Key: key}
-	err := s.readers.QueryRowContext(ctx, `SELECT value, create_revision, mod_revision, version FROM records WHERE key = ?`, key).
-		Scan(&kv.Value, &kv.CreateRevision, &kv.ModRevision, &kv.Version)
+	err := s.queries.get.QueryRowContext(ctx, key).Scan(&kv.Value, &kv.CreateRevision, &kv.ModRevision, &kv.Version)
 	if errors.Is(err, sql.ErrNoRows) {
 		return store.KV{}, store.ErrNotFound
 	}
@@ -60,7 +82,7 @@ func (s *Store) Revision(ctx context.Context) (int64, error) {
 	}
 	defer s.leave()
 	var revision int64
-	if err := s.readers.QueryRowContext(ctx, `SELECT revision FROM meta`).Scan(&revision); err != nil {
+	if err := s.queries.revision.QueryRowContext(ctx).Scan(&revision); err != nil {
 		return 0, s.failure(ctx, err)
 	}
 	return revision, nil
@@ -75,11 +97,7 @@ func (s *Store) List(ctx context.Context, prefix string, opts store.ListOptions)
 	if err := store.CheckList(prefix, opts); err != nil {
 		return store.ListResult{}, err
 	}
-	var res store.ListResult
-	err := s.snapshot(ctx, func(tx *sql.Tx) (err error) {
-		res, err = list(ctx, tx, prefix, opts)
-		return err
-	})
+	res, err := s.list(ctx, prefix, opts)
 	if err != nil {
 		return store.ListResult{}, s.failure(ctx, err)
 	}
@@ -96,30 +114,31 @@ func (s *Store) snapshot(ctx context.Context, read func(*sql.Tx) error) error {
 	return read(tx)
 }
 
-func list(ctx context.Context, tx *sql.Tx, prefix string, opts store.ListOptions) (res store.ListResult, err error) {
-	if err := tx.QueryRowContext(ctx, `SELECT revision FROM meta`).Scan(&res.Revision); err != nil {
-		return res, err
-	}
+func (s *Store) list(ctx context.Context, prefix string, opts store.ListOptions) (res store.ListResult, err error) {
 	limit := -1
 	if opts.Limit > 0 {
 		limit = opts.Limit + 1
 	}
-	rows, err := tx.QueryContext(ctx, `
-SELECT key, value, create_revision, mod_revision, version FROM records
-WHERE key >= ? AND key < ? ORDER BY key LIMIT ?`, listStart(prefix, opts.After), prefixEnd(prefix), limit)
+	rows, err := s.queries.list.QueryContext(ctx, listStart(prefix, opts.After), prefixEnd(prefix), limit)
 	if err != nil {
 		return res, err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
+		var key sql.NullString
+		var created, modified, version sql.NullInt64
+		var kv store.KV
+		if err := rows.Scan(&res.Revision, &key, &kv.Value, &created, &modified, &version); err != nil {
+			return res, err
+		}
+		if !key.Valid {
+			break
+		}
 		if len(res.KVs) == opts.Limit && opts.Limit > 0 {
 			res.More = true
 			break
 		}
-		var kv store.KV
-		if err := rows.Scan(&kv.Key, &kv.Value, &kv.CreateRevision, &kv.ModRevision, &kv.Version); err != nil {
-			return res, err
-		}
+		kv.Key, kv.CreateRevision, kv.ModRevision, kv.Version = key.String, created.Int64, modified.Int64, version.Int64
 		res.KVs = append(res.KVs, kv)
 	}
 	return res, rows.Err()

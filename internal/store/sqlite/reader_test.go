@@ -12,12 +12,13 @@ import (
 func TestQueriesSeek(t *testing.T) {
 	st := mustOpen(t, Config{Path: filepath.Join(t.TempDir(), "store.db")})
 	for query, want := range map[string]string{
-		`SELECT key, value FROM records WHERE key >= 'a' AND key < 'b' ORDER BY key LIMIT 10`:      "SEARCH records USING INDEX sqlite_autoindex_records_1 (key>? AND key<?)",
+		listQuery: "SEARCH r USING INDEX sqlite_autoindex_records_1 (key>? AND key<?)",
+		getQuery:  "SEARCH records USING INDEX sqlite_autoindex_records_1 (key=?)",
 		`SELECT mod_revision FROM records WHERE key = 'a'`:                                         "SEARCH records USING INDEX sqlite_autoindex_records_1 (key=?)",
 		`SELECT id, key FROM history WHERE id >= 1024 AND key >= 'a' AND key < 'b' ORDER BY id`:    "SEARCH history USING INTEGER PRIMARY KEY (rowid>?)",
 		`SELECT max(id) FROM (SELECT id, at FROM history ORDER BY id LIMIT 4096) WHERE at < 10000`: "SCAN history",
 	} {
-		rows, err := st.readers.Query(`EXPLAIN QUERY PLAN ` + query)
+		rows, err := st.readers.Query(`EXPLAIN QUERY PLAN `+query, make([]any, strings.Count(query, "?"))...)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -90,6 +90,7 @@ type Store struct {
 	cfg     Config
 	lock    *os.File
 	readers *sql.DB
+	queries queries
 	log     *feed.Log
 
 	requests chan *request
@@ -145,10 +146,15 @@ func openLocked(ctx context.Context, cfg Config, lock *os.File) (*Store, error) 
 	}
 	readers.SetMaxOpenConns(cfg.Readers)
 	readers.SetMaxIdleConns(cfg.Readers)
+	queries, err := prepareQueries(ctx, readers)
+	if err != nil {
+		return nil, errors.Join(translate(cfg.Path, err), readers.Close(), w.close())
+	}
 	s := &Store{
 		cfg:      cfg,
 		lock:     lock,
 		readers:  readers,
+		queries:  queries,
 		requests: make(chan *request),
 		closing:  make(chan struct{}),
 		written:  make(chan struct{}),
