@@ -73,7 +73,7 @@ func crashAtAll(t *testing.T, s story, points []string, table *coverage) {
 			}
 		}
 	}
-	if come*6 < told*5 {
+	if come*20 < told*19 {
 		t.Errorf("only %d of %d points were come to", come, told)
 	}
 }

@@ -172,12 +172,26 @@ func (w *world) begin(s story, at string) {
 	w.mu.Unlock()
 }
 
-// follow watches the update until it is over, crossed by what else happens.
+// findHosts ends the silence of those hosts that a story has cut off.
+func (w *world) findHosts() {
+	for _, h := range w.hosts {
+		if h.up && !h.linked {
+			h.linked = true
+			w.reconnect(h)
+		}
+	}
+}
+
+// follow watches the update until it is over, and until what is left over is gone,
+// crossed by what else happens.
 func (w *world) follow(s story, crossing int) bool {
 	done, crossed := false, false
-	for range 1000 {
+	for i := range 1500 {
 		w.pass(500 * time.Millisecond)
 		w.mu.Lock()
+		if i == 1000 {
+			w.findHosts()
+		}
 		x := w.view.containers["acme/api"]
 		if s.does != nil && !done && x != nil && x.update != nil && x.update.Step == s.at && w.leader() != nil {
 			done = true
