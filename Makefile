@@ -132,7 +132,7 @@ bench-load:
 
 # As long as told: make soak FOR=8h, or make soak STEPS=100000000.
 soak:
-	SOAK_FOR=$(FOR) SOAK_STEPS=$(STEPS) $(GO) test ./test/sim -run TestSoak -timeout 0 -v
+	SOAK_FOR=$(FOR) SOAK_STEPS=$(STEPS) GODEBUG=adaptivestackstart=1 $(GO) test ./test/sim -run TestSoak -timeout 0 -v
 
 # Changes every bit of all recorded evidence, and cuts it at every length; prints the
 # table of what is accepted although changed, with the reasons. SEV-SNP and TDX take a
