@@ -159,7 +159,7 @@ func (t *transition) placeAnew(host string) {
 func (t *transition) forgetCandidate() {
 	u := t.s.Update
 	u.New.Endpoint, u.New.Insecure = "", nil
-	u.Healthy, u.Attested, u.BootedAt = false, false, time.Time{}
+	u.Healthy, u.Attested, u.HostForgotten, u.BootedAt = false, false, false, time.Time{}
 	u.Stages, u.Verdict = nil, nil
 }
 

@@ -148,6 +148,6 @@ func (t *transition) updateLost(u *model.Update, host string, lost func(model.En
 		t.afterStopNew()
 	}
 	if t.active() != nil && u.New.Host == host && t.movable() {
-		u.Replanning, u.HostSilent = true, true // the version that is brought back
+		u.Replanning, u.HostSilent, u.HostForgotten = true, true, true // the version that is brought back
 	}
 }

@@ -86,15 +86,23 @@ func (t *transition) movable() bool {
 func (t *transition) movedAway(ev Replanned) {
 	u := t.s.Update
 	u.HostSilent = false
+	if ev.Failure != nil && u.HostForgotten {
+		t.notBroughtBack(ev.Failure)
+		return
+	}
 	if ev.Failure != nil {
 		// The host may come back; until then the step's effects go on.
 		t.entered = true
 		t.waitForHost("there is no other place (" + ev.Failure.Text + ")")
 		return
 	}
-	text := fmt.Sprintf("host %s does not answer: going on on host %s", u.New.Host, ev.Host)
+	reason, what := "HOST_SILENT", "does not answer"
+	if u.HostForgotten {
+		reason, what = "HOST_FORGOTTEN", "was given up"
+	}
+	text := fmt.Sprintf("host %s %s: going on on host %s", u.New.Host, what, ev.Host)
 	t.note(text)
-	t.tell(model.Warning, "HOST_SILENT", "%s", text)
+	t.tell(model.Warning, reason, "%s", text)
 	if u.BootedAt.IsZero() {
 		delete(t.s.Reservations, u.New.ID) // it was never told to create anything
 	} else {
@@ -103,6 +111,15 @@ func (t *transition) movedAway(ev Replanned) {
 	}
 	t.keepDeadline()
 	t.placeAnew(ev.Host)
+}
+
+// notBroughtBack ends an update whose previous revision has no place: its host was
+// given up, so that there is nothing to wait for.
+func (t *transition) notBroughtBack(f *Failure) {
+	u := t.s.Update
+	text := fmt.Sprintf("revision %d is not brought back: host %s was given up and there is no other place (%s)", u.New.Revision, u.New.Host, f.Text)
+	u.Text += "; " + text
+	t.fail(&Failure{Reason: f.Reason, Text: text})
 }
 
 // keepDeadline makes what is left of the present limit the limit of all that

@@ -352,3 +352,30 @@ func TestALostHostInTheMiddleOfASwitchIsAcknowledgedAnew(t *testing.T) {
 	delete(w.alive, "c1-r1-1") // it burnt down with its host
 	w.want(model.Succeeded, model.Running, "c1-r2-2")
 }
+
+func TestWithoutAnotherPlaceAForgottenHostIsNotWaitedFor(t *testing.T) {
+	w := deployed(t)
+	w.mute["Halt"], w.mute["AwaitFree"] = true, true
+	w.answers["Replan"] = func(e Effect) []Event {
+		return []Event{Replanned{Failed: e.(Replan).Failed.ID, Failure: &Failure{Reason: "NO_CAPACITY", Text: "h2: 4 of 8 GPUs"}}}
+	}
+	w.begin(model.Replace, "v2", 2, model.UpdateOptions{RestoreOnFailure: true})
+	w.settle()
+	if u := w.state.Update; u.Step != model.StepStopOld {
+		t.Fatalf("it is in %s", u.Step)
+	}
+	began := w.now
+	if err := w.send(HostGone{Host: "h1"}); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	c, u := w.state.Container, w.state.Update
+	if c.Status != model.Failed || !w.now.Equal(began) || u.Status != model.UpdateFailed {
+		t.Fatalf("%s after %s, its update in %s until %s; want both FAILED at once", c.Status, w.now.Sub(began), u.Step, u.Deadline)
+	}
+	for _, want := range []string{"h1 was given up", "h2: 4 of 8 GPUs"} {
+		if !strings.Contains(c.Text, want) {
+			t.Errorf("the container says %q, want that it has %q", c.Text, want)
+		}
+	}
+}

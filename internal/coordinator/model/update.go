@@ -138,6 +138,8 @@ type Update struct {
 	Replanning bool `json:"replanning,omitempty"`
 	// HostSilent says that it is asked for a candidate whose host does not answer.
 	HostSilent bool `json:"host_silent,omitempty"`
+	// HostForgotten says that the candidate's host was given up.
+	HostForgotten bool `json:"host_forgotten,omitempty"`
 	// Moved says that the candidate was placed elsewhere because its host did not
 	// answer: its limits are not set anew.
 	Moved bool `json:"moved,omitempty"`
