@@ -11,5 +11,7 @@
 //	evidence, err := nvidia.ParseEvidence(document)
 //	verdict := verifier.Verify(evidence, rims, ocsp, policy, nonce, time.Now())
 //
+// Package attest has this as an example that runs.
+//
 // Every check has a stable name, listed in docs/attestation-checks.md.
 package nvidia

@@ -7,6 +7,8 @@
 // known, report versions 2 to 5, certificates in DER or PEM. Time is an argument,
 // the network is never touched.
 //
+// The examples of package attest verify a report with a policy file.
+//
 // A report's bytes are no identity: ECDSA signatures can be changed without the
 // key into other valid ones (r, n-s). Whoever needs a replay key takes REPORT_DATA
 // or REPORT_ID.

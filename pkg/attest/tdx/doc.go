@@ -12,6 +12,8 @@
 // the [Verifier], bounded, so that a further quote of the same platform costs one
 // P-256 verification.
 //
+// The examples of package attest verify a quote with a policy file.
+//
 // A quote's bytes are no identity: signatures are malleable, and bytes after the
 // signed data are ignored. Use the claim "signed_digest" to tell quotes apart.
 package tdx
