@@ -74,62 +74,13 @@ func (s *Server) admit(ctx context.Context, client *socket, from netip.AddrPort)
 	s.workers.start(job{ctx: ctx, c: c})
 }
 
-// refused ends a connection that was not joined.
-func (s *Server) refused(c *conn, err error) {
-	o, a := outcomeInternal, alertInternalError
-	var hello *helloError
-	switch {
-	case errors.As(err, &hello):
-		o, a = outcomeHello, s.helloRefused(hello)
-	case errors.Is(err, errSourceLimit):
-		o, a = outcomeSourceLimit, 0
-	default:
-		for _, r := range refusals {
-			if errors.Is(err, r.err) {
-				o, a = r.outcome, r.alert
-				break
-			}
+// trusted tells whether the address is that of a proxy that speaks the PROXY
+// protocol.
+func (s *Server) trusted(a netip.Addr) bool {
+	for _, p := range s.cfg.TrustedProxies {
+		if p.Contains(a) {
+			return true
 		}
 	}
-	if a == 0 {
-		c.client.Close()
-	} else {
-		refuse(c.client, a)
-	}
-	c.ended = o
-	s.parted(c)
-}
-
-// helloRefused counts the reason and returns the alert for it.
-func (s *Server) helloRefused(err *helloError) alert {
-	for _, r := range helloRefusals {
-		if errors.Is(err, r.err) {
-			s.metrics.hello.WithLabelValues(r.reason).Inc()
-			return r.alert
-		}
-	}
-	s.metrics.hello.WithLabelValues("other").Inc()
-	return alertInternalError
-}
-
-// parted takes a connection that has ended out of every count.
-func (s *Server) parted(c *conn) {
-	s.live.remove(c)
-	s.metrics.open.Add(-1)
-	s.metrics.total[c.ended].Inc()
-	if c.counted.IsValid() {
-		s.limit.leaveSource(c.counted)
-	}
-	s.limit.leave()
-}
-
-// faulted ends a connection after a panic, as far as it had come.
-func (s *Server) faulted(c *conn) {
-	if c.entry != nil {
-		c.abort(outcomeInternal)
-		return
-	}
-	c.client.Close()
-	c.ended = outcomeInternal
-	s.parted(c)
+	return false
 }

@@ -34,7 +34,6 @@ type conn struct {
 	// clientEnded says that the client has ended its stream in order.
 	clientEnded atomic.Bool
 	end         sync.Once
-	ended       outcome
 }
 
 // serve carries the connection up to the point where it is joined, and then
@@ -87,8 +86,6 @@ func (c *conn) open(ctx context.Context) error {
 	}
 	return c.join(backend, e, in.hello())
 }
-
-var intakes = sync.Pool{New: func() any { return new(intake) }}
 
 // countSource takes the source's place, unless accept has done so already.
 func (c *conn) countSource() error {
@@ -221,31 +218,4 @@ func (c *conn) wasReset(r *relay) bool {
 	state, err := r.src.state()
 	// The other direction counts its end before it ends this socket.
 	return err == nil && state == tcpClose && c.half.Load() == 0
-}
-
-// abort ends the connection so that both peers see a reset, not an end of the
-// stream that could be taken for a complete one.
-func (c *conn) abort(o outcome) {
-	c.end.Do(func() {
-		for _, s := range []*socket{c.client, c.up.dst} {
-			_ = s.resetOnClose() // it is closed next, whatever this says
-			s.Close()
-		}
-		c.part(o)
-	})
-}
-
-// finish ends the connection after both its streams.
-func (c *conn) finish() {
-	c.end.Do(func() {
-		c.s.closing.add(c.client, c.up.dst)
-		c.part(outcomeOK)
-	})
-}
-
-// part takes the connection out of all counts.
-func (c *conn) part(o outcome) {
-	c.ended = o
-	c.entry.parted()
-	c.s.parted(c)
 }

@@ -20,6 +20,28 @@ var (
 	errBackendUnreachable = errors.New("the enclave's endpoint can't be reached")
 )
 
+// errReplaced: the entry that was to be dialled is no longer in the table.
+var errReplaced = errors.New("the route was replaced")
+
+// dial connects to the entry's enclave and counts the connection. The gate
+// around it is what an acknowledgement waits for; a connection that came to be
+// while the route was replaced is given back unused.
+func (s *Server) dial(e *entry) (*socket, error) {
+	if !e.enter() {
+		return nil, errReplaced
+	}
+	defer e.leave()
+	backend, err := s.cfg.dial(e.route.Endpoint, time.Now().Add(s.cfg.DialTimeout))
+	if err != nil {
+		return nil, classifyDial(err)
+	}
+	if !e.current() {
+		return nil, errors.Join(errReplaced, backend.Close())
+	}
+	e.joined()
+	return backend, nil
+}
+
 // dialer opens a connection to an enclave's endpoint, and gives up at the
 // deadline. The socket has TCP_NODELAY set.
 type dialer func(endpoint string, deadline time.Time) (*socket, error)

@@ -105,3 +105,11 @@ func watchGone(client *socket, gone chan<- struct{}) error {
 	close(gone)
 	return errHoldGone
 }
+
+// holdTimeout is how long connections may wait for a route.
+func (s *Server) holdTimeout(r Route) time.Duration {
+	if r.HoldTimeout > 0 {
+		return r.HoldTimeout
+	}
+	return s.cfg.HoldTimeout
+}

@@ -36,6 +36,7 @@ var (
 )
 
 var (
+	intakes     = sync.Pool{New: func() any { return new(intake) }}
 	smallHellos = sync.Pool{New: func() any { return new([smallHello]byte) }}
 	largeHellos = sync.Pool{New: func() any { return new([largeHello]byte) }}
 )
@@ -188,9 +189,4 @@ func (in *intake) release() {
 		largeHellos.Put(in.large)
 	}
 	in.small, in.large, in.got, in.scan.pieces = nil, nil, nil, nil
-}
-
-// unmapped turns an IPv4 address in IPv6 form into IPv4.
-func unmapped(a netip.AddrPort) netip.AddrPort {
-	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }

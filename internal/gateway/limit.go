@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -9,6 +10,9 @@ import (
 // ipv6Source is the prefix by which IPv6 clients are counted: one subscriber has
 // at least a /64 to choose addresses from (RFC 6177).
 const ipv6Source = 64
+
+// errSourceLimit: a client has as many connections as one source may have.
+var errSourceLimit = errors.New("too many connections from this source")
 
 // limit counts connections, in total and for each source, and refuses those
 // above the bounds.

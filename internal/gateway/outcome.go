@@ -61,6 +61,7 @@ var refusals = []struct {
 	outcome outcome
 	alert   alert
 }{
+	{errSourceLimit, outcomeSourceLimit, 0},
 	{errNoRoute, outcomeNoRoute, alertUnrecognizedName},
 	{errRouteClosed, outcomeClosedRoute, alertInternalError},
 	{errHoldFull, outcomeHoldFull, alertInternalError},
@@ -101,3 +102,9 @@ func relayOutcome(err error, fromClient bool) outcome {
 	}
 	return outcomeBackendReset
 }
+
+// helloError marks errors of the hello, which have reasons of their own.
+type helloError struct{ err error }
+
+func (e *helloError) Error() string { return "hello: " + e.err.Error() }
+func (e *helloError) Unwrap() error { return e.err }

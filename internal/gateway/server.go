@@ -6,23 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 )
-
-var (
-	errSourceLimit = errors.New("too many connections from this source")
-	errReplaced    = errors.New("the route was replaced")
-)
-
-// helloError marks errors of the hello, which have reasons of their own.
-type helloError struct{ err error }
-
-func (e *helloError) Error() string { return "hello: " + e.err.Error() }
-func (e *helloError) Unwrap() error { return e.err }
 
 // Server accepts connections and joins them to enclaves.
 type Server struct {
@@ -162,41 +150,4 @@ func (s *Server) drain() {
 	s.log.Warn("drain timeout over; closing what is left", "open", s.limit.total.Load())
 	s.live.closeAll()
 	<-quiet
-}
-
-// trusted tells whether the address is that of a proxy that speaks the PROXY
-// protocol.
-func (s *Server) trusted(a netip.Addr) bool {
-	for _, p := range s.cfg.TrustedProxies {
-		if p.Contains(a) {
-			return true
-		}
-	}
-	return false
-}
-
-func (s *Server) holdTimeout(r Route) time.Duration {
-	if r.HoldTimeout > 0 {
-		return r.HoldTimeout
-	}
-	return s.cfg.HoldTimeout
-}
-
-// dial connects to the entry's enclave and counts the connection. The gate
-// around it is what an acknowledgement waits for; a connection that came to be
-// while the route was replaced is given back unused.
-func (s *Server) dial(e *entry) (*socket, error) {
-	if !e.enter() {
-		return nil, errReplaced
-	}
-	defer e.leave()
-	backend, err := s.cfg.dial(e.route.Endpoint, time.Now().Add(s.cfg.DialTimeout))
-	if err != nil {
-		return nil, classifyDial(err)
-	}
-	if !e.current() {
-		return nil, errors.Join(errReplaced, backend.Close())
-	}
-	e.joined()
-	return backend, nil
 }

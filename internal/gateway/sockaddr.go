@@ -51,3 +51,8 @@ func localAddr(fd int) (netip.AddrPort, error) {
 	}
 	return s.addrPort(), nil
 }
+
+// unmapped turns an IPv4 address in IPv6 form into IPv4.
+func unmapped(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+}
