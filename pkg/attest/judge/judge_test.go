@@ -3,6 +3,7 @@ package judge_test
 import (
 	"context"
 	"crypto/x509"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -313,4 +314,28 @@ func TestRootsAreReadStrictly(t *testing.T) {
 	if _, err := judge.New(judge.Config{Policy: p, SimulatedRoots: []*x509.Certificate{end}}); err == nil {
 		t.Error("a root with a key of no vendor's kind was trusted")
 	}
+}
+
+func TestTheRegistersOfASimulatedLaunchFollowFromItsMeasurement(t *testing.T) {
+	shows := func(registers [3][48]byte) *lab {
+		l := newLab(t, attest.FormatTDX, 0)
+		for i := range l.expect.Measurements {
+			l.expect.Measurements[i].RTMR = [3]*judge.Digest{}
+		}
+		l.editQuote = func(q *tdxtest.Quote) { copy(q.Body.RTMR[:], registers[:]) }
+		return l
+	}
+	good := simulated.Registers(digest("launch"))
+	for _, key := range shows(good).mustAccept().NotPinned {
+		if strings.HasPrefix(key, "rtmr") {
+			t.Errorf("%s is not compared", key)
+		}
+	}
+	for i := range good {
+		bad := good
+		bad[i][0] ^= 1
+		shows(bad).mustRefuse("measurement", fmt.Sprint("rtmr", i))
+	}
+	shows([3][48]byte{}).mustRefuse("measurement", "rtmr0", "rtmr1", "rtmr2")
+	shows(simulated.Registers(digest("another"))).mustRefuse("measurement") // of another launch that is expected
 }

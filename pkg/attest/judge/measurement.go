@@ -15,7 +15,8 @@ type Measurement struct {
 	// measurement of a simulated launch.
 	Launch Digest
 	// RTMR are RTMR0 to RTMR2 of a TDX quote. Where one is nil, a quote is only
-	// accepted if the policy pins that register, or says any.
+	// accepted if the policy pins that register, or says any. Without any of them, a
+	// quote under a simulated root must have those of simulated.Registers.
 	RTMR [3]*Digest
 }
 

@@ -9,7 +9,10 @@ import (
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
 )
 
-const tagMeasurement = "casemate/simulated-measurement/v1"
+const (
+	tagMeasurement = "casemate/simulated-measurement/v1"
+	tagRegister    = "casemate/simulated-rtmr/v1"
+)
 
 // Shape is what a simulated launch measures: the config's digest, which a real
 // CVM image has on its measured command line, and the machine.
@@ -48,6 +51,18 @@ func Measurement(s Shape) [48]byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(s.GPUs))
 	b = binary.BigEndian.AppendUint64(b, flags(s.Debug))
 	return sha512.Sum384(b)
+}
+
+// Registers are RTMR0 to RTMR2 that a simulated TDX machine shows beside a measurement
+// as its MRTD: SHA-384 over a domain tag, the register's number and the measurement.
+// They follow from it, so that a release that says it says them too.
+func Registers(measurement [48]byte) [3][48]byte {
+	var out [3][48]byte
+	for i := range out {
+		b := binary.BigEndian.AppendUint64(appendText(nil, tagRegister), uint64(i))
+		out[i] = sha512.Sum384(append(b, measurement[:]...))
+	}
+	return out
 }
 
 // MeasurementHex is Measurement of the spec's shape in lower-case hex, as it

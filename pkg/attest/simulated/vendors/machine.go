@@ -11,6 +11,7 @@ import (
 	"github.com/casemate-dev/casemate/pkg/attest/nvidia/nvidiatest"
 	"github.com/casemate-dev/casemate/pkg/attest/sevsnp"
 	"github.com/casemate-dev/casemate/pkg/attest/sevsnp/sevsnptest"
+	"github.com/casemate-dev/casemate/pkg/attest/simulated"
 	"github.com/casemate-dev/casemate/pkg/attest/tdx/tdxtest"
 )
 
@@ -93,7 +94,7 @@ func (v *Vendors) addDevice(m *stored, arch nvidia.Architecture, name string) er
 
 // Launch is what a machine was launched with.
 type Launch struct {
-	// Measurement is the launch digest, or MRTD.
+	// Measurement is the launch digest, or MRTD with the RTMRs of [simulated.Registers].
 	Measurement [48]byte
 	// HostData is the digest of the platform part: HOST_DATA, or the beginning of
 	// MRCONFIGID.
@@ -167,6 +168,8 @@ func (m *Machine) Processor(l Launch) func(data [64]byte) (report, auxiliary []b
 func (m *Machine) quote(l Launch, data [64]byte) ([]byte, error) {
 	q := tdxtest.NewQuote(4, 2)
 	q.Body.MRTD, q.Body.ReportData, q.Body.RTMR = l.Measurement, data, [4][48]byte{}
+	registers := simulated.Registers(l.Measurement)
+	copy(q.Body.RTMR[:], registers[:])
 	copy(q.Body.MRConfigID[:], l.HostData[:])
 	return m.td.Quote(q)
 }

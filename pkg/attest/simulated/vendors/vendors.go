@@ -184,10 +184,10 @@ func write(dir string, amd *sevsnptest.Signer, intel *tdxtest.PKI, platform *tdx
 func policyText(roots []*x509.Certificate) string {
 	var b strings.Builder
 	b.WriteString(`# Accepts evidence under the simulated roots of roots.pem, for machines without
-# hardware, and judges it as that of real machines, by what is in collateral/. The
-# processors have no RTMRs; what is said to be any is what differs between machines.
+# hardware, and judges it as that of real machines, by what is in collateral/. What
+# is said to be any is what differs between machines.
 sev_snp: {minimum_tcb: any, allow_smt: true, chip_ids: any, require_crl: true}
-tdx: {ppid: any, rtmr0: any, rtmr1: any, rtmr2: any}
+tdx: {ppid: any}
 nvidia: {driver_versions: any, vbios_versions: any}
 simulated:
   roots:
