@@ -91,6 +91,10 @@ func (r *Reaper) pass(ctx context.Context) {
 				continue
 			}
 			id := host + "/" + e.GetId()
+			if r.kept(e, id) {
+				seen[id] = true
+				continue
+			}
 			wanted, grace, err := r.wanted(ctx, host, e)
 			if err != nil {
 				r.cfg.Log.Error("is an enclave wanted", "host", host, "enclave", e.GetId(), "error", err)
@@ -109,6 +113,17 @@ func (r *Reaper) pass(ctx context.Context) {
 			delete(r.unwanted, id)
 		}
 	}
+}
+
+// kept says whether an enclave is one that has ended, was not wanted, and is only kept
+// for its log: its container is not read again and again.
+func (r *Reaper) kept(e *agentv1.Enclave, id string) bool {
+	since, known := r.unwanted[id]
+	return known && ended(e) && !e.GetClaimed() && r.cfg.Now().Sub(since) < r.cfg.Keep
+}
+
+func ended(e *agentv1.Enclave) bool {
+	return e.GetState() == agentv1.EnclaveState_ENCLAVE_STATE_STOPPED || e.GetState() == agentv1.EnclaveState_ENCLAVE_STATE_FAILED
 }
 
 // disown stops what a container gave up on and its host does not list: that it is
@@ -160,12 +175,11 @@ func (r *Reaper) reap(ctx context.Context, host string, e *agentv1.Enclave, id s
 		since = now
 		r.unwanted[id] = now
 	}
-	ended := e.GetState() == agentv1.EnclaveState_ENCLAVE_STATE_STOPPED || e.GetState() == agentv1.EnclaveState_ENCLAVE_STATE_FAILED
 	var err error
 	switch {
-	case ended && !e.GetClaimed() && now.Sub(since) >= r.cfg.Keep:
+	case ended(e) && !e.GetClaimed() && now.Sub(since) >= r.cfg.Keep:
 		err = r.cfg.Hosts.Delete(ctx, host, e.GetId())
-	case !ended && e.GetState() != agentv1.EnclaveState_ENCLAVE_STATE_STOPPING && now.Sub(since) >= grace:
+	case !ended(e) && e.GetState() != agentv1.EnclaveState_ENCLAVE_STATE_STOPPING && now.Sub(since) >= grace:
 		r.cfg.Log.Warn("stopping an enclave that no container wants", "host", host, "enclave", e.GetId())
 		_, err = r.cfg.Hosts.Stop(ctx, host, e.GetId(), r.cfg.StopGrace, "no container wants it")
 	}

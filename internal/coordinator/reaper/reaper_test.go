@@ -13,6 +13,7 @@ import (
 	"github.com/casemate-dev/casemate/internal/coordinator/engine"
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
 	"github.com/casemate-dev/casemate/internal/coordinator/records"
+	"github.com/casemate-dev/casemate/internal/store"
 	"github.com/casemate-dev/casemate/internal/store/memory"
 )
 
@@ -49,7 +50,12 @@ func enclave(id string, state agentv1.EnclaveState, claimed bool) *agentv1.Encla
 // on h1 and on another on h2.
 func world(t *testing.T) *records.Records {
 	t.Helper()
-	r, err := records.Open(t.Context(), memory.New(memory.Config{}), func() string { return "cl" })
+	return worldIn(t, memory.New(memory.Config{}))
+}
+
+func worldIn(t *testing.T, s store.Store) *records.Records {
+	t.Helper()
+	r, err := records.Open(t.Context(), s, func() string { return "cl" })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,6 +115,38 @@ func TestOnlyTheUnwantedAreReapedAndOnlyAfterTheirGrace(t *testing.T) {
 				t.Errorf("deleted = %v, want %v", got, tc.deleted)
 			}
 		})
+	}
+}
+
+// counted counts what is read of a store.
+type counted struct {
+	store.Store
+	reads int
+}
+
+func (c *counted) Get(ctx context.Context, key string) (store.KV, error) {
+	c.reads++
+	return c.Store.Get(ctx, key)
+}
+
+func TestTheContainerOfWhatIsOnlyKeptForItsLogIsNotReadAgain(t *testing.T) {
+	s := &counted{Store: memory.New(memory.Config{})}
+	h := &hosts{enclaves: []*agentv1.Enclave{enclave("c1-r9-9", agentv1.EnclaveState_ENCLAVE_STATE_STOPPED, false)}}
+	now := time.Unix(1_700_000_000, 0)
+	r := reaper(t, worldIn(t, s), h, func() time.Time { return now })
+	r.pass(t.Context())
+	reads := s.reads
+	for range 10 {
+		now = now.Add(time.Minute)
+		r.pass(t.Context())
+	}
+	if s.reads != reads {
+		t.Errorf("%d reads in ten passes over an enclave that is kept for its log, want none", s.reads-reads)
+	}
+	now = now.Add(time.Hour)
+	r.pass(t.Context())
+	if s.reads == reads || len(h.deleted) != 1 {
+		t.Errorf("%d reads, deleted %v: want that it is looked at once more, and forgotten", s.reads-reads, h.deleted)
 	}
 }
 

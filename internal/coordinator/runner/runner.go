@@ -112,7 +112,7 @@ func New(cfg Config) (*Runner, error) {
 	if cfg.Backoff == nil {
 		cfg.Backoff = defaultBackoff
 	}
-	return &Runner{cfg: cfg, actors: map[model.ContainerKey]*actor{}}, nil
+	return &Runner{cfg: cfg, actors: map[model.ContainerKey]*actor{}, turns: turns{hired: make(chan struct{}, keptIdle)}}, nil
 }
 
 // ErrStopped says that the runner has ended or not begun.

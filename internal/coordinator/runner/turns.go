@@ -15,6 +15,11 @@ const turnsAtOnce = 128
 // fairness is how often an agent's word goes before everything else.
 const fairness = 4
 
+// keptIdle is how many workers wait for the next container when there is none: what
+// there is to do comes a little at a time, and a new goroutine's stack has to grow
+// several times before it holds a commit.
+const keptIdle = 8
+
 // turns are the containers that have something to do, and who does it. They are
 // guarded by Runner.mu.
 type turns struct {
@@ -23,6 +28,10 @@ type turns struct {
 	first, later []turn
 	workers      int
 	taken        int
+	// idle counts the workers that wait until they are hired again; hired has room
+	// for all of them.
+	idle  int
+	hired chan struct{}
 }
 
 type turn struct {
@@ -44,19 +53,28 @@ func (t *turns) next() turn {
 	return n
 }
 
-// hire starts a worker if one is missing; r.mu is held.
+// hire has one more worker work if one is missing; r.mu is held.
 func (r *Runner) hire() {
 	if r.turns.empty() || r.turns.workers >= turnsAtOnce {
 		return
 	}
 	r.turns.workers++
+	if r.turns.idle > 0 {
+		r.turns.idle--
+		r.turns.hired <- struct{}{}
+		return
+	}
 	r.work.Add(1)
-	go r.workOff(r.ctx)
+	go func(ctx context.Context) {
+		defer r.work.Done()
+		for hired := true; hired; hired = r.hiredAgain(ctx) {
+			r.workOff(ctx)
+		}
+	}(r.ctx)
 }
 
 // workOff drains one container after the other until nothing is left to do.
 func (r *Runner) workOff(ctx context.Context) {
-	defer r.work.Done()
 	for {
 		r.mu.Lock()
 		if r.turns.empty() || r.turns.workers > turnsAtOnce {
@@ -67,6 +85,24 @@ func (r *Runner) workOff(ctx context.Context) {
 		n := r.turns.next()
 		r.mu.Unlock()
 		r.drain(ctx, n.key, n.actor)
+	}
+}
+
+// hiredAgain waits until there is something to do; false if there are enough who
+// wait, or ctx has ended.
+func (r *Runner) hiredAgain(ctx context.Context) bool {
+	r.mu.Lock()
+	if r.turns.idle == keptIdle {
+		r.mu.Unlock()
+		return false
+	}
+	r.turns.idle++
+	r.mu.Unlock()
+	select {
+	case <-r.turns.hired:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

@@ -63,6 +63,36 @@ func TestContainersThatWaitHoldNoOthersUp(t *testing.T) {
 	})
 }
 
+func TestSomeWorkersWaitForTheNextContainer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		did := 0
+		idle := func() int {
+			synctest.Wait()
+			r.runner.mu.Lock()
+			defer r.runner.mu.Unlock()
+			if n := r.runner.turns.workers; n != 0 {
+				t.Errorf("%d workers have nothing to do and count as working", n)
+			}
+			return r.runner.turns.idle
+		}
+		for range 3 {
+			r.runner.enqueue(api, func(context.Context, *actor) { did++ })
+			if n := idle(); n != 1 {
+				t.Errorf("%d workers wait after one was needed at a time, want 1", n)
+			}
+		}
+		release := make(chan struct{})
+		for n := range 2 * keptIdle {
+			r.runner.enqueue(other(n), func(context.Context, *actor) { <-release })
+		}
+		close(release)
+		if n := idle(); n != keptIdle || did != 3 {
+			t.Errorf("%d workers wait and %d tasks were done, want %d and 3", n, did, keptIdle)
+		}
+	})
+}
+
 func TestRequestsGoBeforeWhatAgentsTellAndDoNotStarveIt(t *testing.T) {
 	var q turns
 	for n := range 8 {
