@@ -19,7 +19,10 @@ import (
 // Agent is one host's agent. Make it with New, run it with Run, and serve it
 // with Register.
 type Agent struct {
-	cfg        Config
+	cfg Config
+	// incarnation names the state folder.
+	incarnation string
+
 	fence      *fence.Guard
 	ledger     *ledger.Ledger
 	records    *records.Store
@@ -116,10 +119,11 @@ func (a *Agent) open() error {
 			a.cfg.Log.Warn("a record names no usable cluster", "enclave", r.ID, "error", err)
 		}
 	}
-	first, err := beginRun(filepath.Join(a.cfg.StateDir, runFile), a.cfg.Now())
+	first, id, err := beginRun(filepath.Join(a.cfg.StateDir, runFile), a.cfg.Now())
 	if err != nil {
 		return err
 	}
+	a.incarnation = id
 	a.board = newBoard(first)
 	a.reportStanding()
 	a.host = newHostBoard(a.facts(context.Background()))

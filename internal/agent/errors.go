@@ -20,6 +20,9 @@ const (
 	ReasonStaleEpoch = "STALE_EPOCH"
 	// ReasonForeignCluster: another cluster is followed.
 	ReasonForeignCluster = "FOREIGN_CLUSTER"
+	// ReasonOtherIncarnation: the call is for the host as it was before it was set up
+	// anew.
+	ReasonOtherIncarnation = "OTHER_INCARNATION"
 	// ReasonStarting: what runs here is not known yet.
 	ReasonStarting = "STARTING"
 	// ReasonNotFound: no enclave has this id.
@@ -97,6 +100,11 @@ func fenceError(e *fence.RefusedError) error {
 			e.Error()+": set cluster_id in the agent's configuration to hand the host over", meta...)
 	}
 	return rpc.Precondition(ReasonStaleEpoch, "fence.epoch", e.Error()+": step down", meta...)
+}
+
+func otherIncarnation(own string) error {
+	return rpc.Precondition(ReasonOtherIncarnation, "fence.incarnation",
+		"the call is for this host as it was before it was set up anew, or its state folder lost: look at what it has now", "incarnation", own)
 }
 
 func starting() error {

@@ -20,7 +20,7 @@ func (a *Agent) facts(ctx context.Context) *agentv1.Host {
 	}
 	f := a.fence.Current()
 	h := &agentv1.Host{
-		Name: a.cfg.Name, AgentVersion: a.cfg.Version, BootId: a.cfg.BootID,
+		Name: a.cfg.Name, AgentVersion: a.cfg.Version, BootId: a.cfg.BootID, Incarnation: a.incarnation,
 		ClusterId: f.Cluster, Epoch: f.Epoch, Profile: a.cfg.Policy.Profile, Backend: a.cfg.Backend.Name(),
 		Cpus:        &agentv1.Capacity{Total: uint64(max(a.cfg.Capacity.CPUs-a.cfg.Reserved.CPUs, 0))},
 		MemoryMib:   &agentv1.Capacity{Total: uint64(max(a.cfg.Capacity.MemoryMiB-a.cfg.Reserved.MemoryMiB, 0))},

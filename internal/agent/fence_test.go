@@ -78,6 +78,38 @@ func TestTheFenceSurvivesARestartAndIsTold(t *testing.T) {
 	}
 }
 
+func TestACallForTheHostBeforeItWasSetUpAnewIsRefused(t *testing.T) {
+	h := newHarness(t)
+	stop := func(incarnation string) string {
+		t.Helper()
+		f := at("c1", 1)
+		f.Incarnation = incarnation
+		_, err := h.enclaves().StopEnclave(t.Context(), &agentv1.StopEnclaveRequest{Fence: f, Id: "x"})
+		if err == nil {
+			return ""
+		}
+		return rpc.Reason(err)
+	}
+	first := h.host().GetIncarnation()
+	if got := stop(first); first == "" || got != "" {
+		t.Errorf("a call for incarnation %q, which is told, gives %q", first, got)
+	}
+	h.restart()
+	if got := stop(first); got != "" {
+		t.Errorf("a call after a restart gives %q", got)
+	}
+	h.restart(func(c *Config) { c.StateDir = t.TempDir() })
+	if got := stop(first); got != "OTHER_INCARNATION" {
+		t.Errorf("a call for the host that was gives %q, want OTHER_INCARNATION", got)
+	}
+	if got := stop(""); got != "" {
+		t.Errorf("a call for any incarnation gives %q", got)
+	}
+	if second := h.host().GetIncarnation(); second == first || stop(second) != "" {
+		t.Errorf("the host that is says that it is %q, and does not take calls for that", second)
+	}
+}
+
 func TestACallThatWaitedIsStaleIfANewerCoordinatorCameMeanwhile(t *testing.T) {
 	h := newHarness(t)
 	for name, call := range map[string]func() error{

@@ -51,6 +51,9 @@ func (a *Agent) Check(ctx context.Context, method string, req any) error {
 		a.cfg.Log.Info("fence admitted", "cluster", now.Cluster, "epoch", now.Epoch)
 		wake(a.changed)
 	}
+	if want := f.GetFence().GetIncarnation(); want != "" && want != a.incarnation {
+		return otherIncarnation(a.incarnation)
+	}
 	return nil
 }
 

@@ -130,29 +130,37 @@ func TestABucketGivesABurstThenARate(t *testing.T) {
 
 func TestGenerationsGrowThroughRestartsAndClocksThatGoBack(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "run.json")
-	now, last := time.Unix(1_700_000_000, 0), int64(0)
-	step := func(what string) {
+	now, last, incarnation := time.Unix(1_700_000_000, 0), int64(0), ""
+	step := func(what string, another bool) {
 		t.Helper()
-		next, err := beginRun(path, now)
+		next, id, err := beginRun(path, now)
 		if err != nil || next <= last {
 			t.Errorf("%s: %d follows %d, %v", what, next, last, err)
 		}
-		last = next
+		if id == "" || (id != incarnation) != another {
+			t.Errorf("%s: incarnation %q follows %q", what, id, incarnation)
+		}
+		last, incarnation = next, id
 	}
-	step("the first run")
-	step("a run in the same second")
+	step("the first run", true)
+	step("a run in the same second", false)
 	now = now.Add(-time.Hour)
-	step("a clock that went back")
+	step("a clock that went back", false)
 	now = now.Add(2 * time.Hour)
 	if err := os.WriteFile(path, []byte("rubbish"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	step("a damaged file")
+	step("a damaged file", true)
+	if err := os.WriteFile(path, []byte(`{"version":1,"run":1}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(time.Second)
+	step("a file from before there were incarnations", true)
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
 	now = now.Add(time.Second)
-	step("a lost file")
+	step("a lost file", true)
 }
 
 func TestExitsHaveTheReasonThatTellsMost(t *testing.T) {

@@ -126,6 +126,7 @@ var kinds = []kind{
 		d := time.Duration(int(a.B)-128) * 5 * time.Second
 		w.say("the clock jumps by %s", d)
 		w.offset += d
+		w.jumps++
 	}},
 	{"the disk is full or not", 2, (*world).fill},
 	{"commits fail", 3, func(w *world, a action) { w.disk.failing = 1 + int(a.B)%3 }},
@@ -136,6 +137,12 @@ var kinds = []kind{
 			w.lossy, w.slow = 0, 0
 		}
 		w.say("%d%% of the calls are lost, latencies are %d times as long", w.lossy, 1+w.slow)
+	}},
+	{"another machine takes a host's name", 2, func(w *world, a action) {
+		h := w.pick(a)
+		w.say("%s burns down, and another machine takes its name", h.name)
+		h.burn()
+		w.later(w.between("set up "+h.name, time.Second, 2*time.Minute), h.restart)
 	}},
 }
 

@@ -39,6 +39,9 @@ type session struct {
 	synced, told bool
 	known        map[string]*enclave
 	facts        facts
+	// incarnation is the host's, as it was told last; anew: it was another one before.
+	incarnation  string
+	anew         bool
 	changed      chan struct{}
 	lastEnclaves time.Time
 	lastFacts    time.Time
@@ -115,13 +118,13 @@ func (s *session) wake() {
 // connect begins the watches of a host, if it can be reached.
 func (s *session) connect() {
 	w, h := s.fleet.w, s.host
-	if s.connected || s.fleet.closed || s.removed || !h.reachable() || h.admit(s.fleet.cluster, s.fleet.epoch) != nil {
+	if s.connected || s.fleet.closed || s.removed || !h.reachable() || h.admit(s.fleet.cluster, s.fleet.epoch, "") != nil {
 		return
 	}
 	s.connected, s.conn = true, s.conn+1
 	s.silence++
 	h.followers = append(h.followers, s)
-	conn := s.conn
+	conn, incarnation := s.conn, h.incarnation()
 	snapshot := map[string]*enclave{}
 	for id, e := range h.enclaves {
 		c := *e
@@ -130,6 +133,7 @@ func (s *session) connect() {
 	s.lastEnclaves = inOrder(s.lastEnclaves, w.latency("watch "+h.name))
 	w.later(time.Until(s.lastEnclaves), func() {
 		if s.conn == conn && s.connected {
+			s.becomes(incarnation)
 			s.collected(snapshot)
 		}
 	})
@@ -143,6 +147,12 @@ func inOrder(last time.Time, latency time.Duration) time.Time {
 		at = last.Add(time.Microsecond)
 	}
 	return at
+}
+
+// becomes takes the word of a host on which one it is.
+func (s *session) becomes(incarnation string) {
+	s.anew = s.anew || s.incarnation != "" && s.incarnation != incarnation
+	s.incarnation = incarnation
 }
 
 func (s *session) collected(snapshot map[string]*enclave) {
@@ -166,13 +176,13 @@ func (s *session) collected(snapshot map[string]*enclave) {
 // tell hands what is known of an enclave to the runner.
 func (s *session) tell(id string) {
 	f := s.fleet
-	o := model.Observation{Enclave: id, Host: s.host.name, State: model.EnclaveAbsent}
+	o := model.Observation{Enclave: id, Host: s.host.name, Incarnation: s.incarnation, State: model.EnclaveAbsent, Anew: s.anew}
 	e := s.known[id]
 	if e != nil {
 		if e.cluster != f.cluster {
 			return
 		}
-		o = e.observation(s.host.name)
+		o = e.observation(s.host.name, s.incarnation)
 	}
 	p, promised := f.promised[s.host.name][id]
 	k := model.ContainerKey{Org: p.Org, Name: p.Container}
@@ -195,10 +205,11 @@ func (w *world) heard(o model.Observation) {
 
 func (s *session) sendFacts() {
 	w, h, conn := s.fleet.w, s.host, s.conn
-	now := h.facts()
+	now, incarnation := h.facts(), h.incarnation()
 	s.lastFacts = inOrder(s.lastFacts, w.latency("facts "+h.name))
 	w.later(time.Until(s.lastFacts), func() {
 		if s.conn == conn && s.connected {
+			s.becomes(incarnation)
 			s.facts, s.told = now, true
 			s.wake()
 		}

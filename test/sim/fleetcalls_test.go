@@ -25,6 +25,11 @@ func (f *fleet) call(ctx context.Context, what, name, id string, apply func(h *h
 		w.mu.Unlock()
 		return fmt.Errorf("host %s: %w", name, realfleet.ErrUnknownHost)
 	}
+	// A guest is no agent: it has no fence.
+	incarnation := ""
+	if what != "attest" {
+		incarnation = f.sessions[name].incarnation
+	}
 	w.doom(f, "call "+what)
 	there, back := w.latency(what+id), w.latency(what+id)
 	mishap := -1
@@ -33,8 +38,12 @@ func (f *fleet) call(ctx context.Context, what, name, id string, apply func(h *h
 			mishap = n % 4
 		}
 	}
-	if w.late && what == "create" && !w.calm {
+	switch {
+	case what != "create" || w.calm:
+	case w.late:
 		mishap = 3
+	case w.deaf:
+		mishap = 2
 	}
 	w.mu.Unlock()
 	if !sleep(ctx, there) {
@@ -43,7 +52,7 @@ func (f *fleet) call(ctx context.Context, what, name, id string, apply func(h *h
 	w.mu.Lock()
 	h := w.host(name)
 	if mishap == 3 {
-		w.later(w.between("late "+id, time.Minute, 100*time.Second), func() { f.arrive(what, id, h, apply) })
+		w.later(w.between("late "+id, time.Minute, 100*time.Second), func() { f.arrive(what, id, h, incarnation, apply) })
 		mishap = 0
 	}
 	if !h.reachable() || mishap == 0 {
@@ -53,12 +62,12 @@ func (f *fleet) call(ctx context.Context, what, name, id string, apply func(h *h
 	}
 	w.stats.steps++
 	w.silenceBroken(name)
-	err := h.admit(f.cluster, f.epoch)
+	err := h.admit(f.cluster, f.epoch, incarnation)
 	if err == nil {
 		err = apply(h)
 	}
 	if mishap == 1 {
-		w.later(w.between("again "+id, time.Second, 200*time.Second), func() { f.arrive(what, id, h, apply) })
+		w.later(w.between("again "+id, time.Second, 200*time.Second), func() { f.arrive(what, id, h, incarnation, apply) })
 	}
 	w.doom(f, "answer "+what)
 	w.mu.Unlock()
@@ -74,8 +83,8 @@ func (f *fleet) call(ctx context.Context, what, name, id string, apply func(h *h
 
 // arrive carries out a call that comes late, or once more; nobody waits for the
 // answer.
-func (f *fleet) arrive(what, id string, h *host, apply func(h *host) error) {
-	if h.reachable() && h.admit(f.cluster, f.epoch) == nil {
+func (f *fleet) arrive(what, id string, h *host, incarnation string, apply func(h *host) error) {
+	if h.reachable() && h.admit(f.cluster, f.epoch, incarnation) == nil {
 		f.w.say("%s of %s arrives at %s late", what, id, h.name)
 		_ = apply(h)
 	}
@@ -92,7 +101,21 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-func (f *fleet) Profile(string) (agentv1.CvmProfile, error) {
+// Incarnation is that of a host as it was told last.
+func (f *fleet) Incarnation(name string) string {
+	f.w.mu.Lock()
+	defer f.w.mu.Unlock()
+	if s := f.sessions[name]; s != nil {
+		return s.incarnation
+	}
+	return ""
+}
+
+// Profile is known once the host has answered.
+func (f *fleet) Profile(name string) (agentv1.CvmProfile, error) {
+	if f.Incarnation(name) == "" {
+		return 0, fmt.Errorf("host %s has not answered yet", name)
+	}
 	return agentv1.CvmProfile_CVM_PROFILE_NONE, nil
 }
 
@@ -114,7 +137,7 @@ func (f *fleet) Create(ctx context.Context, name, id string, spec *agentv1.Encla
 func (f *fleet) Stop(ctx context.Context, name, id string, _ time.Duration, _ string) (model.Observation, error) {
 	o := answer[model.Observation]{w: f.w}
 	err := f.call(ctx, "stop", name, id, func(h *host) error {
-		o.give(h.stop(id).observation(name))
+		o.give(h.stop(id).observation(name, h.incarnation()))
 		return nil
 	})
 	return o.take(), err
@@ -151,7 +174,7 @@ func (f *fleet) Attest(ctx context.Context, _ model.ContainerKey, ref model.Encl
 	wrong := answer[bool]{w: f.w}
 	err := f.call(ctx, "attest", ref.Host, ref.ID, func(h *host) error {
 		e := h.enclaves[ref.ID]
-		if e == nil || !e.observation(h.name).Guest() {
+		if e == nil || !e.observation(h.name, "").Guest() {
 			return errLost
 		}
 		if e.fate == wrongEvidence {

@@ -53,7 +53,7 @@ func (f *fleet) InUse(name string) []string {
 		used = map[string]model.Reservation{}
 	}
 	for id, e := range s.known {
-		if !e.observation(name).Gone() {
+		if !e.observation(name, "").Gone() {
 			used[id] = model.Reservation{}
 		}
 	}
@@ -75,10 +75,11 @@ func (f *fleet) Observe(name, id string) (model.Observation, bool) {
 		return model.Observation{}, false
 	}
 	if e := s.known[id]; e != nil && s.synced {
-		f.w.heard(e.observation(name))
-		return e.observation(name), true
+		o := e.observation(name, s.incarnation)
+		f.w.heard(o)
+		return o, true
 	}
-	return model.Observation{Enclave: id, Host: name, State: model.EnclaveAbsent}, s.synced
+	return model.Observation{Enclave: id, Host: name, Incarnation: s.incarnation, State: model.EnclaveAbsent}, s.synced
 }
 
 func (f *fleet) AwaitFree(ctx context.Context, name, id string, after []string, room model.Room) error {
@@ -111,7 +112,7 @@ func (f *fleet) AwaitFree(ctx context.Context, name, id string, after []string, 
 
 func (s *session) gone(ids []string) bool {
 	for _, id := range ids {
-		if e := s.known[id]; e != nil && !e.observation(s.host.name).Gone() || s.facts.holders[id] > 0 {
+		if e := s.known[id]; e != nil && !e.observation(s.host.name, "").Gone() || s.facts.holders[id] > 0 {
 			return false
 		}
 	}

@@ -35,9 +35,8 @@ type host struct {
 	refusals     int
 	followers    []*session
 	stoppingLong bool
-	// burnt are the enclaves that burnt with the machine whose name it has. Word of
-	// their end may still be on its way when one of them is asked for again.
-	burnt map[string]bool
+	// machine counts those that have had its name.
+	machine int
 	// uncordoned is when it was last committed that it takes new enclaves.
 	uncordoned time.Time
 }
@@ -63,7 +62,7 @@ type enclave struct {
 	// stopped: the agent was told to stop it. ghost: the agent says that it has
 	// ended, and it has not.
 	stopped, ghost bool
-	// lied: its agent has said so at some time, or one before it has.
+	// lied: its agent has said so at some time.
 	lied     bool
 	endpoint string
 	// listed: it was on the host's list when it was deleted from it.
@@ -82,14 +81,17 @@ const (
 )
 
 func newHost(w *world, name string) *host {
-	return &host{w: w, name: name, up: true, linked: true, cpus: 64, memory: 1 << 20, enclaves: map[string]*enclave{}, burnt: map[string]bool{}}
+	return &host{w: w, name: name, up: true, linked: true, cpus: 64, memory: 1 << 20, enclaves: map[string]*enclave{}}
 }
 
 // reachable says whether calls arrive.
 func (h *host) reachable() bool { return h.up && h.linked }
 
+// incarnation is the one that its agent tells.
+func (h *host) incarnation() string { return fmt.Sprintf("%s-%d", h.name, h.machine) }
+
 // admit is the agent's fence.
-func (h *host) admit(id string, epoch int64) error {
+func (h *host) admit(id string, epoch int64, incarnation string) error {
 	if id != cluster {
 		return rpc.Error(codes.FailedPrecondition, "FOREIGN_CLUSTER", "this agent follows "+cluster)
 	}
@@ -97,6 +99,9 @@ func (h *host) admit(id string, epoch int64) error {
 		return rpc.Error(codes.FailedPrecondition, "STALE_EPOCH", fmt.Sprintf("epoch %d has been seen", h.epoch))
 	}
 	h.epoch = epoch
+	if incarnation != "" && incarnation != h.incarnation() {
+		return rpc.Error(codes.FailedPrecondition, "OTHER_INCARNATION", "this is "+h.incarnation())
+	}
 	return nil
 }
 
@@ -111,8 +116,8 @@ func (e *enclave) runs() bool { return e.ghost || !e.ended() }
 // once said so of a VM that ran has given the proof, true or not.
 func (e *enclave) unproved() bool { return e != nil && !e.lied && (!e.ended() || e.claimed) }
 
-func (e *enclave) observation(host string) model.Observation {
-	return model.Observation{Enclave: e.id, Host: host, State: e.state, Reason: e.reason, Endpoint: e.endpoint, Claimed: e.claimed}
+func (e *enclave) observation(host, incarnation string) model.Observation {
+	return model.Observation{Enclave: e.id, Host: host, Incarnation: incarnation, State: e.state, Reason: e.reason, Endpoint: e.endpoint, Claimed: e.claimed}
 }
 
 // free are the GPUs that the agent can give.
@@ -147,7 +152,7 @@ func (h *host) create(id string, k model.ContainerKey, room model.Room) error {
 		w.say("%s refuses the claim of %s", h.name, id)
 		return rpc.Error(codes.ResourceExhausted, "NO_CAPACITY", "claimed by others")
 	}
-	e := &enclave{id: id, cluster: cluster, key: k, room: room, state: model.EnclaveBooting, claimed: true, asked: true, gpus: free[:room.GPUs], lied: h.burnt[id]}
+	e := &enclave{id: id, cluster: cluster, key: k, room: room, state: model.EnclaveBooting, claimed: true, asked: true, gpus: free[:room.GPUs]}
 	if n := w.roll("fate " + id); n%5 == 0 && !w.calm && !w.tame {
 		e.fate = fate(1 + n/5%uint64(fateCount-1))
 	}
@@ -351,10 +356,8 @@ func (h *host) reboot() {
 // its name.
 func (h *host) burn() {
 	h.reboot()
-	for id := range h.enclaves {
-		h.burnt[id] = true
-	}
 	h.enclaves, h.epoch = map[string]*enclave{}, 0
+	h.machine++
 }
 
 // confess makes a lying agent tell the truth.

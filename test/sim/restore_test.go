@@ -159,14 +159,14 @@ func (w *world) grace() time.Duration {
 	if !w.restored {
 		return reaperGrace
 	}
-	w.spared, w.sparedBy = w.clock().Add(restoreGrace), w.offset
+	w.spared, w.sparedBy = w.clock().Add(restoreGrace), w.jumps
 	return restoreGrace
 }
 
 // orphanStopped: what was deployed since the backup goes on for as long as the
 // operator has said, unless the clock jumps meanwhile.
 func (w *world) orphanStopped(h *host, e *enclave) {
-	if e.orphan && e.runs() && w.offset == w.sparedBy && w.clock().Before(w.spared) {
+	if e.orphan && e.runs() && w.jumps == w.sparedBy && w.clock().Before(w.spared) {
 		w.violate("restore", "%s on %s, which is of the time that was lost, is told to stop before %s", e.id, h.name, w.spared)
 	}
 }

@@ -25,6 +25,8 @@ type story struct {
 	slow bool
 	// late: the order to create the candidate takes a minute.
 	late bool
+	// deaf: no answer to an order to create comes back until the story has it so.
+	deaf bool
 	// mute: the gateways are out of contact from the start of the update on.
 	mute bool
 	// hosts is how many there are, 1 if it is 0.
@@ -56,6 +58,21 @@ func cancelBurnt(w *world) {
 	w.hosts[0].burn()
 	cancelIt(w)
 	w.later(4*time.Minute, w.hosts[0].restart)
+}
+
+// diesAndBurns lets the candidate die, and the host burn down before what it said of
+// that can be committed. Another machine takes its name and the order to create.
+func diesAndBurns(w *world) {
+	h, id := w.hosts[0], w.inProgress("api").New.ID
+	w.disk.full = true
+	w.later(5*time.Second, func() {
+		if e := h.enclaves[id]; e != nil && !e.ended() {
+			h.dies(e, "VM_EXITED")
+		}
+	})
+	w.later(20*time.Second, h.burn)
+	w.later(21*time.Second, h.restart)
+	w.later(50*time.Second, func() { w.disk.full, w.deaf = false, false })
 }
 
 // hostFallsSilent cuts off the host of the candidate for good, as far as the story
@@ -97,6 +114,7 @@ var stories = []story{
 	{name: "replace that is cancelled, and stops slowly", repo: "eight", at: model.StepHealth, does: cancelIt, slow: true},
 	{name: "replace that is cancelled while the route is held", repo: "eight", at: model.StepHoldRoute, does: cancelIt, mute: true},
 	{name: "cancelled while the order to boot is on its way", repo: "one", at: model.StepBoot, does: cancelCutOff, late: true},
+	{name: "the candidate dies, and another machine takes its host's name", repo: "one", at: model.StepBoot, does: diesAndBurns, deaf: true},
 	{name: "the candidate's host falls silent before it boots", repo: "one", hosts: 2, at: model.StepPrepare, does: hostFallsSilent},
 	{name: "the candidate's host falls silent while it starts", repo: "one", hosts: 2, at: model.StepHealth, does: hostFallsSilent},
 	{name: "the host of a held candidate falls silent", repo: "one", hosts: 2, options: &cv1.UpdateOptions{Hold: true}, at: model.StepHold, does: silentAndAccepted},
@@ -158,7 +176,7 @@ func (w *world) begin(s story, at string) {
 	w.pass(4 * time.Minute)
 	w.mu.Lock()
 	w.points, w.crashAt = nil, at
-	w.late = s.late
+	w.late, w.deaf = s.late, s.deaf
 	if s.backup {
 		w.takeBackup()
 	}

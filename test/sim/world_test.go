@@ -16,6 +16,7 @@ type world struct {
 	seed uint64
 	// offset is how far the coordinator's clock is off.
 	offset time.Duration
+	jumps  int
 	hosts  []*host
 	gates  []*gateway
 	disk   *disk
@@ -28,11 +29,11 @@ type world struct {
 	// about to take its place.
 	backup, putting func() (store.Store, error)
 	// restored: this store was restored at some time. spared is until when what is of
-	// the time that was lost goes on, by a clock that is off by sparedBy, floors what
+	// the time that was lost goes on, by a clock that has jumped sparedBy times, floors what
 	// its routes had come to.
 	restored bool
 	spared   time.Time
-	sparedBy time.Duration
+	sparedBy int
 	floors   map[string]int64
 	// quiet are the containers that were just running in the backup, and of which
 	// nobody has wanted anything since it was restored.
@@ -58,6 +59,8 @@ type world struct {
 	slowStop func(id string) bool
 	// late: the order to create an enclave takes a minute.
 	late bool
+	// deaf: no answer to an order to create comes back.
+	deaf bool
 	// points are the places at which a coordinator may crash, in the order in which
 	// they were come to, if they are kept; at crashAt it does.
 	points    []string

@@ -39,10 +39,11 @@ type Result struct {
 	State State
 	// Changed says that State differs and must be committed before the effects.
 	Changed bool
-	// Entered says that a step was entered: effects that are still under way are
-	// of no more use, and Effects has all that are.
-	Entered bool
-	Effects []Effect
+	// Entered says that a step was entered, Resumed that its effects were asked for
+	// again: those that are still under way are of no more use, and Effects has all
+	// that are.
+	Entered, Resumed bool
+	Effects          []Effect
 	// Log is what there is to tell, to be committed with the state.
 	Log []model.Event
 }
@@ -64,6 +65,7 @@ func (e Engine) Step(s State, ev Event, now time.Time) (Result, error) {
 	}
 	t.endSilence()
 	_, resumed := ev.(Resume)
+	resumed = resumed || t.again
 	if t.entered || t.tornStep || resumed {
 		t.effects = append(t.effects, t.stepEffects()...)
 		t.effects = append(t.effects, t.teardownEffects()...)
@@ -72,7 +74,7 @@ func (e Engine) Step(s State, ev Event, now time.Time) (Result, error) {
 	if t.changed {
 		t.s.Container.Updated = t.now
 	}
-	return Result{State: t.s, Changed: t.changed, Entered: t.entered || t.tornStep, Effects: t.effects, Log: t.log}, nil
+	return Result{State: t.s, Changed: t.changed, Entered: t.entered || t.tornStep, Resumed: resumed, Effects: t.effects, Log: t.log}, nil
 }
 
 // transition is one step being worked out.
@@ -84,8 +86,9 @@ type transition struct {
 	effects  []Effect
 	log      []model.Event
 	// changed: the state differs; entered: an update step was entered;
-	// tornStep: a teardown step was.
-	changed, entered, tornStep bool
+	// tornStep: a teardown step was; again: the effects of the present ones are
+	// needed once more.
+	changed, entered, tornStep, again bool
 }
 
 func (t *transition) apply(ev Event) error {

@@ -225,6 +225,9 @@ func (t *transition) candidate(o model.Observation) {
 		if o.Stopped() {
 			t.afterStopNew()
 		}
+	case o.State == model.EnclaveAbsent && u.Step == model.StepBoot && o.Anew:
+		// If it was created, then on the host before.
+		t.again = true
 	case o.State == model.EnclaveAbsent && u.Step == model.StepBoot, u.BootedAt.IsZero():
 		// Not created yet: the agent can't know of it.
 	case o.Ended():
@@ -281,7 +284,7 @@ func sameStages(a, b []model.Stage) bool {
 }
 
 func endedFailure(o model.Observation) *Failure {
-	if o.State == model.EnclaveAbsent {
+	if o.State == model.EnclaveAbsent && o.Reason == "" {
 		return &Failure{Reason: "ENCLAVE_LOST", Text: "the agent on " + o.Host + " no longer knows the enclave: redeploy"}
 	}
 	f := &Failure{Reason: o.Reason, Text: o.Text}

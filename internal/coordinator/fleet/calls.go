@@ -38,13 +38,31 @@ func (f *Fleet) Profile(host string) (agentv1.CvmProfile, error) {
 	return s.facts.GetProfile(), nil
 }
 
+// Incarnation is that of a host as it is known now, empty if it has not answered
+// yet, or does not tell. Another one says that the host was set up anew.
+func (f *Fleet) Incarnation(host string) string {
+	s, err := f.session(host)
+	if err != nil {
+		return ""
+	}
+	return s.incarnation()
+}
+
+// fenceFor is that of calls to a host as it is known now: what was set up anew
+// since refuses them.
+func (f *Fleet) fenceFor(host string) *agentv1.Fence {
+	fence := f.fence()
+	fence.Incarnation = f.Incarnation(host)
+	return fence
+}
+
 // Prepare fetches what a spec needs to a host; it takes as long as ctx permits.
 func (f *Fleet) Prepare(ctx context.Context, host, id string, spec *agentv1.EnclaveSpec) error {
 	c, err := f.client(host)
 	if err != nil {
 		return err
 	}
-	_, err = c.PrepareEnclave(ctx, &agentv1.PrepareEnclaveRequest{Fence: f.fence(), Id: id, Spec: spec})
+	_, err = c.PrepareEnclave(ctx, &agentv1.PrepareEnclaveRequest{Fence: f.fenceFor(host), Id: id, Spec: spec})
 	return wrap("prepare", id, host, err)
 }
 
@@ -56,7 +74,7 @@ func (f *Fleet) Create(ctx context.Context, host, id string, spec *agentv1.Encla
 	if err != nil {
 		return err
 	}
-	_, err = c.CreateEnclave(ctx, &agentv1.CreateEnclaveRequest{Fence: f.fence(), Id: id, Spec: spec})
+	_, err = c.CreateEnclave(ctx, &agentv1.CreateEnclaveRequest{Fence: f.fenceFor(host), Id: id, Spec: spec})
 	return wrap("create", id, host, err)
 }
 
@@ -68,8 +86,9 @@ func (f *Fleet) Stop(ctx context.Context, host, id string, grace time.Duration, 
 	if err != nil {
 		return model.Observation{}, err
 	}
+	fence := f.fenceFor(host)
 	resp, err := c.StopEnclave(ctx, &agentv1.StopEnclaveRequest{
-		Fence: f.fence(), Id: id, Grace: durationpb.New(grace), Reason: clip(why, 1024),
+		Fence: fence, Id: id, Grace: durationpb.New(grace), Reason: clip(why, 1024),
 	})
 	if err != nil {
 		return model.Observation{}, wrap("stop", id, host, err)
@@ -77,7 +96,7 @@ func (f *Fleet) Stop(ctx context.Context, host, id string, grace time.Duration, 
 	if got := resp.GetEnclave().GetId(); got != id {
 		return model.Observation{}, fmt.Errorf("stop enclave %s on host %s: the agent answered for %q", id, host, got)
 	}
-	return Observation(host, resp.GetEnclave()), nil
+	return Observation(host, fence.GetIncarnation(), resp.GetEnclave()), nil
 }
 
 // Delete tells an agent to forget an enclave that has ended.
@@ -88,7 +107,7 @@ func (f *Fleet) Delete(ctx context.Context, host, id string) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.DeleteEnclave(ctx, &agentv1.DeleteEnclaveRequest{Fence: f.fence(), Id: id})
+	_, err = c.DeleteEnclave(ctx, &agentv1.DeleteEnclaveRequest{Fence: f.fenceFor(host), Id: id})
 	return wrap("delete", id, host, err)
 }
 
@@ -118,9 +137,9 @@ func (f *Fleet) Observe(host, id string) (model.Observation, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e := s.enclaves[id]; e != nil && s.synced {
-		return Observation(host, e), true
+		return Observation(host, s.facts.GetIncarnation(), e), true
 	}
-	return model.Observation{Enclave: id, Host: host, State: model.EnclaveAbsent}, s.synced
+	return model.Observation{Enclave: id, Host: host, Incarnation: s.facts.GetIncarnation(), State: model.EnclaveAbsent}, s.synced
 }
 
 // Enclaves returns the enclaves of our cluster on a host, and whether the host
@@ -168,7 +187,7 @@ func (f *Fleet) AwaitFree(ctx context.Context, host, id string, after []string, 
 // gone says whether nothing of the enclaves is left; s.mu is held.
 func gone(s *session, enclaves []string) bool {
 	for _, id := range enclaves {
-		if e := s.enclaves[id]; e != nil && !Observation(s.record.Name, e).Gone() {
+		if e := s.enclaves[id]; e != nil && !Observation(s.record.Name, "", e).Gone() {
 			return false
 		}
 		for _, g := range s.facts.GetGpus() {

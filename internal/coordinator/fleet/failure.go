@@ -13,6 +13,9 @@ import (
 // Permanent returns why a call to an agent failed for good, or nil if it is
 // worth another try: an agent that does not answer is unknown, not gone.
 func Permanent(err error) *engine.Failure {
+	if rpc.Reason(err) == "OTHER_INCARNATION" {
+		return nil // the host was set up anew, as its watch is about to tell
+	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return nil
 	}

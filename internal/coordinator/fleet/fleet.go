@@ -189,8 +189,8 @@ func (f *Fleet) Changed() (int64, <-chan struct{}) {
 	return f.version.Load(), f.changed
 }
 
-// observed hands an agent's word on.
-func (f *Fleet) observed(host string, e *agentv1.Enclave) {
+// observed hands the word of the agent of a host's incarnation on.
+func (f *Fleet) observed(host, incarnation string, e *agentv1.Enclave) {
 	if e.GetClusterId() != f.cfg.ClusterID {
 		return
 	}
@@ -198,7 +198,7 @@ func (f *Fleet) observed(host string, e *agentv1.Enclave) {
 	if r, ok := f.promise(host, e.GetId()); ok {
 		k = model.ContainerKey{Org: r.Org, Name: r.Container}
 	}
-	f.sink.Observed(k, Observation(host, e))
+	f.sink.Observed(k, Observation(host, incarnation, e))
 }
 
 func (f *Fleet) promise(host, enclave string) (model.Reservation, bool) {
@@ -216,19 +216,19 @@ func (f *Fleet) Promises(host string) map[string]model.Reservation {
 }
 
 // synced tells of every promised enclave that the host, having told of all it
-// has, did not mention.
-func (f *Fleet) synced(host string, have map[string]*agentv1.Enclave) {
+// has, did not mention, in the words of missing.
+func (f *Fleet) synced(host string, missing model.Observation, have map[string]*agentv1.Enclave) {
 	f.mu.RLock()
-	var missing []string
+	var ids []string
 	for id := range f.promises[host] {
 		if have[id] == nil {
-			missing = append(missing, id)
+			ids = append(ids, id)
 		}
 	}
 	f.mu.RUnlock()
-	sort.Strings(missing)
-	for _, id := range missing {
-		f.absent(host, id)
+	sort.Strings(ids)
+	for _, id := range ids {
+		f.absent(host, id, missing)
 	}
 }
 
@@ -255,13 +255,14 @@ func (f *Fleet) silent(host string, since time.Time, long bool) {
 	}
 }
 
-func (f *Fleet) absent(host, enclave string) {
+// absent tells of a promised enclave that it is not there, in the words of o.
+func (f *Fleet) absent(host, enclave string, o model.Observation) {
 	r, ok := f.promise(host, enclave)
 	if !ok {
 		return
 	}
-	f.sink.Observed(model.ContainerKey{Org: r.Org, Name: r.Container},
-		model.Observation{Enclave: enclave, Host: host, State: model.EnclaveAbsent})
+	o.Enclave, o.Host, o.State = enclave, host, model.EnclaveAbsent
+	f.sink.Observed(model.ContainerKey{Org: r.Org, Name: r.Container}, o)
 }
 
 // Names returns the hosts' names, sorted.

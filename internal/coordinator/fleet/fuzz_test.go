@@ -31,7 +31,7 @@ func FuzzObservation(f *testing.F) {
 		if proto.Unmarshal(data, e) != nil {
 			return
 		}
-		o := Observation("h1", e)
+		o := Observation("h1", "i1", e)
 		if o.Host != "h1" || len(o.Text) > maxText || len(o.Stages) > maxStages || len(o.Endpoint) > 256 || len(o.Reason) > 64 {
 			t.Errorf("more is kept than there is room for: %+v", o)
 		}

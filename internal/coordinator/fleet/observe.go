@@ -13,13 +13,16 @@ const (
 	maxStages   = 32
 	maxEnclaves = 10_000
 	maxGPUs     = 64
+	// maxIncarnation is the longest that calls may name.
+	maxIncarnation = 64
 )
 
-// Observation turns an agent's enclave into what the engine takes.
-func Observation(host string, e *agentv1.Enclave) model.Observation {
+// Observation turns what the agent of a host's incarnation says of an enclave into
+// what the engine takes.
+func Observation(host, incarnation string, e *agentv1.Enclave) model.Observation {
 	o := model.Observation{
-		Enclave:  e.GetId(),
-		Host:     host,
+		Enclave: e.GetId(),
+		Host:    host, Incarnation: clip(incarnation, maxIncarnation),
 		State:    model.EnclaveState(strings.TrimPrefix(e.GetState().String(), "ENCLAVE_STATE_")),
 		Reason:   clip(e.GetReason(), 64),
 		Text:     clip(e.GetText(), maxText),

@@ -199,7 +199,7 @@ func (f *Fleet) InUse(host string) []string {
 		used[id] = true
 	}
 	for id, e := range s.enclaves {
-		if !Observation(host, e).Gone() {
+		if !Observation(host, "", e).Gone() {
 			used[id] = true
 		}
 	}

@@ -46,6 +46,9 @@ type session struct {
 	synced bool
 	told   bool
 	seen   time.Time
+	// anew is when the host first answered as another incarnation than before, for
+	// as long as this coordinator lives.
+	anew time.Time
 	// lostAt is when the host was lost; silence is when that is told next, and
 	// noticed says that it was told once. queued is for how long since then nobody
 	// has tried to reach it, because so many others were: no time of silence.
@@ -233,16 +236,47 @@ func (s *session) takeFacts(h *agentv1.Host) error {
 	if len(h.GetGpus()) > maxGPUs {
 		return fmt.Errorf("the agent reports %d GPUs, more than %d", len(h.GetGpus()), maxGPUs)
 	}
+	if len(h.GetIncarnation()) > maxIncarnation {
+		return fmt.Errorf("the agent tells an incarnation of %d bytes, more than %d", len(h.GetIncarnation()), maxIncarnation)
+	}
 	s.update(func() {
+		if was, is := s.facts.GetIncarnation(), h.GetIncarnation(); was != is && was != "" && is != "" {
+			s.anew = s.fleet.cfg.Now()
+			s.fleet.cfg.Log.Warn("host was set up anew, what it had is lost", "host", s.record.Name, "incarnation", is, "was", was)
+		}
 		s.facts, s.told = h, true
 		s.nowReady()
 	})
 	return nil
 }
 
+// reasonAnew is why enclaves are gone that a host had before it was set up anew.
+const reasonAnew = "HOST_SET_UP_ANEW"
+
+// incarnation is that of the host as it is known now.
+func (s *session) incarnation() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.facts.GetIncarnation()
+}
+
+// missing is what is said of enclaves that a host does not list; s.mu is held.
+func (s *session) missing() model.Observation {
+	o := model.Observation{Incarnation: s.facts.GetIncarnation()}
+	if !s.anew.IsZero() {
+		o.Anew = true
+		o.Reason, o.Text = reasonAnew, fmt.Sprintf("host %s was set up anew, or lost its state folder, and knows nothing of what it had (since %s): redeploy",
+			s.record.Name, s.anew.UTC().Format(time.RFC3339))
+	}
+	return o
+}
+
 func (s *session) nowReady() {
 	if s.told && s.synced && s.status != Ready {
 		s.status, s.text = Ready, ""
+		if !s.anew.IsZero() {
+			s.text = "set up anew, or its state folder lost, by " + s.anew.UTC().Format(time.RFC3339) + ": what it had then is gone"
+		}
 		s.fleet.cfg.Log.Info("host ready", "host", s.record.Name, "gpus", len(s.facts.GetGpus()))
 	}
 }
@@ -294,14 +328,16 @@ func (s *session) collect(snapshot map[string]*agentv1.Enclave, m *agentv1.Watch
 	if m.GetSynced() == nil {
 		return snapshot, nil
 	}
+	var missing model.Observation
 	s.update(func() {
 		s.enclaves, s.synced = snapshot, true
 		s.nowReady()
+		missing = s.missing()
 	})
 	for _, e := range snapshot {
-		s.fleet.observed(s.record.Name, e)
+		s.fleet.observed(s.record.Name, missing.Incarnation, e)
 	}
-	s.fleet.synced(s.record.Name, snapshot)
+	s.fleet.synced(s.record.Name, missing, snapshot)
 	return nil, nil
 }
 
@@ -313,11 +349,11 @@ func (s *session) change(m *agentv1.WatchEnclavesResponse) {
 				s.enclaves[ev.Changed.GetId()] = ev.Changed
 			}
 		})
-		s.fleet.observed(s.record.Name, ev.Changed)
+		s.fleet.observed(s.record.Name, s.incarnation(), ev.Changed)
 	case *agentv1.WatchEnclavesResponse_DeletedId:
 		s.update(func() {
 			delete(s.enclaves, ev.DeletedId)
 		})
-		s.fleet.absent(s.record.Name, ev.DeletedId)
+		s.fleet.absent(s.record.Name, ev.DeletedId, model.Observation{Incarnation: s.incarnation()})
 	}
 }

@@ -106,9 +106,19 @@ func (a *actor) cancelEffects() {
 // because the store fails is tried again: what agents and gateways tell must not
 // be lost.
 func (r *Runner) post(k model.ContainerKey, ev engine.Event) {
-	r.postDecided(k, eventName(ev), func(context.Context, *records.Loaded) (engine.Event, records.Extra, error) {
+	r.postDecided(k, eventName(ev), r.believed(ev))
+}
+
+// believed decides on an event when the container's turn has come. A host that was
+// set up anew since it said something is asked anew instead: what it said was of the
+// enclaves that it had, and one of the same id may be on it now.
+func (r *Runner) believed(ev engine.Event) Decide {
+	return func(context.Context, *records.Loaded) (engine.Event, records.Extra, error) {
+		if o, ok := ev.(engine.Observed); ok && o.Incarnation != "" && o.Incarnation != r.cfg.Agents.Incarnation(o.Host) {
+			return engine.Resume{}, records.Extra{}, nil
+		}
 		return ev, records.Extra{}, nil
-	})
+	}
 }
 
 // errUntold says that there is no event: the host can't tell.
@@ -266,7 +276,7 @@ func (r *Runner) promises(before, now map[string]model.Reservation, deleted bool
 
 // follow starts the effects and arms the deadline.
 func (r *Runner) follow(ctx context.Context, k model.ContainerKey, a *actor, res engine.Result) {
-	if res.Entered {
+	if res.Entered || res.Resumed {
 		a.cancelEffects()
 	}
 	if len(res.Effects) > 0 && a.effects == nil {

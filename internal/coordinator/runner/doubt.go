@@ -58,7 +58,6 @@ func (r *Runner) resolve(ctx context.Context, k model.ContainerKey, a *actor) er
 	r.promises(known, s.Reservations, false)
 	r.promises(a.doubt.next, s.Reservations, false)
 	a.doubt = nil
-	a.cancelEffects()
 	r.follow(ctx, k, a, res)
 	return nil
 }

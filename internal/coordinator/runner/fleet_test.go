@@ -32,7 +32,9 @@ type hosts struct {
 	onCall  func(what string)
 	changed chan struct{}
 	moved   string
-	silent  map[string]bool
+	// incarnation is that of every host.
+	incarnation string
+	silent      map[string]bool
 }
 
 func newHosts(k model.ContainerKey) *hosts {
@@ -60,6 +62,13 @@ func (h *hosts) called(ctx context.Context, what string) error {
 		return ctx.Err()
 	}
 	return err
+}
+
+// Incarnation is the one that was last set.
+func (h *hosts) Incarnation(string) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.incarnation
 }
 
 func (h *hosts) Profile(string) (agentv1.CvmProfile, error) {

@@ -22,6 +22,11 @@ import (
 type Agents interface {
 	Profile(host string) (agentv1.CvmProfile, error)
 	Prepare(ctx context.Context, host, id string, spec *agentv1.EnclaveSpec) error
+	// Incarnation is that of a host as it is known now: another one says that the host
+	// was set up anew. It is empty if the host has not answered yet, or tells none.
+	Incarnation(host string) string
+	// Create is a call to the host as it is known now: one that was set up anew since
+	// refuses it until its incarnation is known.
 	Create(ctx context.Context, host, id string, spec *agentv1.EnclaveSpec) error
 	Stop(ctx context.Context, host, id string, grace time.Duration, why string) (model.Observation, error)
 	Delete(ctx context.Context, host, id string) error

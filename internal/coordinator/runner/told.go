@@ -13,9 +13,7 @@ func (r *Runner) Observed(k model.ContainerKey, o model.Observation) {
 	if o.Refused && !o.Ended() && r.cfg.Refused != nil {
 		r.cfg.Refused(k)
 	}
-	full := r.posted(k, "observed", func(context.Context, *records.Loaded) (engine.Event, records.Extra, error) {
-		return engine.Observed{Observation: o}, records.Extra{}, nil
-	})
+	full := r.posted(k, "observed", r.believed(engine.Observed{Observation: o}))
 	r.line(k, false, func(ctx context.Context, a *actor) {
 		if !r.nothingNew(ctx, k, a, o) {
 			full(ctx, a)

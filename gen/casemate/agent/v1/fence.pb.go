@@ -31,7 +31,11 @@ type Fence struct {
 	// The identity of the coordinator's store.
 	ClusterId string `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
 	// Grows by at least one each time a coordinator takes the store over.
-	Epoch         int64 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Epoch int64 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// The incarnation of the host that the call is for, as Host tells it; empty for
+	// any. An agent of another refuses the call (reason OTHER_INCARNATION): what the
+	// caller knows of the host is of one that is gone.
+	Incarnation   string `protobuf:"bytes,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -80,15 +84,23 @@ func (x *Fence) GetEpoch() int64 {
 	return 0
 }
 
+func (x *Fence) GetIncarnation() string {
+	if x != nil {
+		return x.Incarnation
+	}
+	return ""
+}
+
 var File_casemate_agent_v1_fence_proto protoreflect.FileDescriptor
 
 const file_casemate_agent_v1_fence_proto_rawDesc = "" +
 	"\n" +
-	"\x1dcasemate/agent/v1/fence.proto\x12\x11casemate.agent.v1\x1a\x1bbuf/validate/validate.proto\"n\n" +
+	"\x1dcasemate/agent/v1/fence.proto\x12\x11casemate.agent.v1\x1a\x1bbuf/validate/validate.proto\"\x99\x01\n" +
 	"\x05Fence\x12F\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tB'\xbaH$r\"\x10\x01\x18@2\x1c^[a-zA-Z0-9][a-zA-Z0-9._-]*$R\tclusterId\x12\x1d\n" +
-	"\x05epoch\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x01R\x05epochB\xc9\x01\n" +
+	"\x05epoch\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x01R\x05epoch\x12)\n" +
+	"\vincarnation\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\vincarnationB\xc9\x01\n" +
 	"\x15com.casemate.agent.v1B\n" +
 	"FenceProtoP\x01Z>github.com/casemate-dev/casemate/gen/casemate/agent/v1;agentv1\xa2\x02\x03CAX\xaa\x02\x11Casemate.Agent.V1\xca\x02\x11Casemate\\Agent\\V1\xe2\x02\x1dCasemate\\Agent\\V1\\GPBMetadata\xea\x02\x13Casemate::Agent::V1b\x06proto3"
 

@@ -111,7 +111,10 @@ type Host struct {
 	// The GPU counts this host can give when no enclave holds a GPU, ascending.
 	GpuCounts []uint32 `protobuf:"varint,14,rep,packed,name=gpu_counts,json=gpuCounts,proto3" json:"gpu_counts,omitempty"`
 	// When the facts were gathered.
-	ObserveTime   *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=observe_time,json=observeTime,proto3" json:"observe_time,omitempty"`
+	ObserveTime *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=observe_time,json=observeTime,proto3" json:"observe_time,omitempty"`
+	// Random, and kept with the agent's state: another one says that the host was
+	// set up anew under its name, and knows nothing of what it had.
+	Incarnation   string `protobuf:"bytes,16,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -249,6 +252,13 @@ func (x *Host) GetObserveTime() *timestamppb.Timestamp {
 		return x.ObserveTime
 	}
 	return nil
+}
+
+func (x *Host) GetIncarnation() string {
+	if x != nil {
+		return x.Incarnation
+	}
+	return ""
 }
 
 // Capacity is an amount that enclaves share.
@@ -446,7 +456,7 @@ var File_casemate_agent_v1_host_proto protoreflect.FileDescriptor
 
 const file_casemate_agent_v1_host_proto_rawDesc = "" +
 	"\n" +
-	"\x1ccasemate/agent/v1/host.proto\x12\x11casemate.agent.v1\x1a!casemate/agent/v1/condition.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd1\x04\n" +
+	"\x1ccasemate/agent/v1/host.proto\x12\x11casemate.agent.v1\x1a!casemate/agent/v1/condition.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf3\x04\n" +
 	"\x04Host\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12#\n" +
 	"\ragent_version\x18\x02 \x01(\tR\fagentVersion\x12\x17\n" +
@@ -469,7 +479,8 @@ const file_casemate_agent_v1_host_proto_rawDesc = "" +
 	"\abackend\x18\r \x01(\tR\abackend\x12\x1d\n" +
 	"\n" +
 	"gpu_counts\x18\x0e \x03(\rR\tgpuCounts\x12=\n" +
-	"\fobserve_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\vobserveTime\"4\n" +
+	"\fobserve_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\vobserveTime\x12 \n" +
+	"\vincarnation\x18\x10 \x01(\tR\vincarnation\"4\n" +
 	"\bCapacity\x12\x14\n" +
 	"\x05total\x18\x01 \x01(\x04R\x05total\x12\x12\n" +
 	"\x04free\x18\x02 \x01(\x04R\x04free\"\xc0\x02\n" +
