@@ -179,6 +179,9 @@ func (b *backend) Watch(ctx context.Context) (<-chan enclave.Event, error) {
 	defer b.mu.Unlock()
 	c := make(chan enclave.Event, 4096)
 	b.watchers = append(b.watchers, c)
+	for id := range b.vms { // as the contract has it: what came before is not lost
+		c <- enclave.Event{ID: id}
+	}
 	context.AfterFunc(ctx, func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()

@@ -36,8 +36,15 @@ func (a *Agent) monitor(id string) *monitor {
 	return a.monitors[id]
 }
 
-// followBackend passes the backend's events on to the monitors.
+// followBackend passes the backend's events on to the monitors, once what runs here is
+// known: a watch begins with all that exists then, so that nothing that appeared
+// meanwhile is missed.
 func (a *Agent) followBackend(ctx context.Context) error {
+	select {
+	case <-a.adopted:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	for {
 		if err := a.followOnce(ctx); err != nil && ctx.Err() == nil {
 			a.cfg.Log.Warn("backend events lost", "error", err)
@@ -58,7 +65,7 @@ func (a *Agent) followOnce(ctx context.Context) error {
 			wake(m.news)
 			continue
 		}
-		if a.isAdopted() && a.board.get(e.ID) == nil {
+		if a.board.get(e.ID) == nil {
 			a.adoptStranger(ctx, e.ID)
 		}
 	}
