@@ -14,8 +14,8 @@
 // that of the kernel. "naive" is the least that can be written in Go.
 //
 // The kernel's work depends on the machine's congestion control: one that paces,
-// as bbr does, sends by timers, and over loopback that costs each proxy as much
-// again as splicing does. It says nothing of the proxies and hides how they
+// as bbr does, sends by timers, which over loopback cost each proxy half as much
+// or more as splicing does. That says nothing of the proxies and hides how they
 // differ; -congestion reno measures without it, in a network namespace.
 //
 // With -check the exit status is 1 if a target is missed. Without haproxy
