@@ -28,8 +28,12 @@ fuzz() {
 
 while read -r dir; do
 	binary=$root/.cache/fuzz/${dir//\//-}.test
-	# From the folder itself: it may be in a module of its own.
-	(cd "$dir" && "$go" test -c "${instrument[@]}" -o "$binary" .)
+	# A module of its own is built as its tests are, so that nothing is compiled twice.
+	(
+		cd "$dir"
+		[ ! -e go.mod ] || export CGO_ENABLED=0 GOFLAGS="${GOFLAGS:-} -trimpath"
+		"$go" test -c "${instrument[@]}" -o "$binary" .
+	)
 	for target in $(grep -hos '^func Fuzz[A-Za-z0-9_]*' "$dir"/*_test.go | cut -d' ' -f2); do
 		log=$binary.$target.log
 		fuzz "$time"
