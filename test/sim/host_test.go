@@ -57,8 +57,10 @@ type enclave struct {
 	gpus           []int
 	fate           fate
 	asked, foreign bool
-	// orphan: it is of the time that was lost when a backup was restored.
+	// orphan: it is of the time that was lost when a backup was restored. born is
+	// when its host began to boot it.
 	orphan bool
+	born   time.Time
 	// stopped: the agent was told to stop it. ghost: the agent says that it has
 	// ended, and it has not.
 	stopped, ghost bool
@@ -152,7 +154,7 @@ func (h *host) create(id string, k model.ContainerKey, room model.Room) error {
 		w.say("%s refuses the claim of %s", h.name, id)
 		return rpc.Error(codes.ResourceExhausted, "NO_CAPACITY", "claimed by others")
 	}
-	e := &enclave{id: id, cluster: cluster, key: k, room: room, state: model.EnclaveBooting, claimed: true, asked: true, gpus: free[:room.GPUs]}
+	e := &enclave{id: id, cluster: cluster, key: k, room: room, state: model.EnclaveBooting, claimed: true, asked: true, gpus: free[:room.GPUs], born: time.Now()}
 	if n := w.roll("fate " + id); n%5 == 0 && !w.calm && !w.tame {
 		e.fate = fate(1 + n/5%uint64(fateCount-1))
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -33,6 +34,7 @@ func (w *world) takeBackup() {
 		return
 	}
 	w.say("a backup is made")
+	w.backupAt = time.Now()
 	switch s := w.disk.Store.(type) {
 	case *memory.Store:
 		restored := s.Restored()
@@ -124,11 +126,14 @@ func (w *world) orphan() {
 				continue
 			}
 			known, wanted := w.knows(id)
-			if !known && e.runs() {
+			// What had been stopped before the backup, and runs on because its agent
+			// lied, is of no time.
+			lost := !known && e.born.After(w.backupAt)
+			if lost && e.runs() {
 				w.say("%s on %s is of the time that was lost", id, h.name)
 			}
 			// What was about to boot may be taken up again, or not.
-			e.orphan, e.lied = !known, e.lied || !wanted
+			e.orphan, e.lied = lost, e.lied || !wanted
 		}
 	}
 }
@@ -246,4 +251,42 @@ func TestOldBackupsAreRestored(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestWhatAnAgentDeniesIsNotOfTheTimeThatWasLost: what had been told to stop before the
+// backup runs on where an agent lies. A gateway that was away may still lead to it, and
+// is right to close.
+func TestWhatAnAgentDeniesIsNotOfTheTimeThatWasLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(plot{seed: 3, verbose: true}, memory.New(memory.Config{}))
+		w.hosts, w.tame = w.hosts[:1], true
+		w.found()
+		w.pass(10 * time.Second)
+		h := w.hosts[0]
+		do := func(f func(), d time.Duration) {
+			w.mu.Lock()
+			f()
+			w.mu.Unlock()
+			w.pass(d)
+		}
+		do(func() {
+			w.submit(w.creates("api", &cv1.ContainerSpec{Repository: repository("zero"), Tag: "v1", Domain: domain("api")}))
+		}, 4*time.Minute)
+		do(func() { h.liar = true; w.submit(w.updates("api", "v2", nil, false)) }, 6*time.Minute)
+		do(w.takeBackup, time.Second)
+		do(func() { w.submit(w.updates("api", "v3", nil, false)) }, 6*time.Minute)
+		do(w.restore, 30*time.Minute)
+		w.mu.Lock()
+		for id, want := range map[string]bool{"c1-r1-1": false, "c1-r2-2": false, "c1-r3-3": true} {
+			if e := h.enclaves[id]; e == nil || e.orphan != want {
+				t.Errorf("%s is %+v, want that it is of the time that was lost: %v\n%s", id, e, want, strings.Join(w.trace, "\n"))
+			}
+		}
+		w.mu.Unlock()
+		w.settle()
+		w.end()
+		if v := w.violation; v != nil {
+			t.Errorf("%s: %s\n%s", v.invariant, v.text, strings.Join(w.trace, "\n"))
+		}
+	})
 }

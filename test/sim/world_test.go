@@ -28,6 +28,7 @@ type world struct {
 	// backup opens a copy that was made of the store; putting is that which is
 	// about to take its place.
 	backup, putting func() (store.Store, error)
+	backupAt        time.Time
 	// restored: this store was restored at some time. spared is until when what is of
 	// the time that was lost goes on, by a clock that has jumped sparedBy times, floors what
 	// its routes had come to.
