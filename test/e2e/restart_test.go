@@ -57,6 +57,8 @@ func (f *fleet) coordinatorAgain(t *testing.T) {
 	}
 }
 
+func ready(h *cv1.Host) bool { return h.GetStatus() == cv1.HostStatus_HOST_STATUS_READY }
+
 // agentAgain starts the first agent again and waits until its host is ready.
 func (f *fleet) agentAgain(t *testing.T) {
 	t.Helper()
@@ -67,7 +69,7 @@ func (f *fleet) agentAgain(t *testing.T) {
 	if _, err := agentv1.NewHostServiceClient(conn).GetHost(bounded(t), &agentv1.GetHostRequest{}, grpc.WaitForReady(true)); err != nil {
 		t.Fatal(err)
 	}
-	f.awaitHost(t, "host-1", func(h *cv1.Host) bool { return h.GetStatus() == cv1.HostStatus_HOST_STATUS_READY })
+	f.awaitHost(t, "host-1", ready)
 }
 
 func TestACoordinatorKilledInAnyStepGoesOnWhereItWas(t *testing.T) {
@@ -119,7 +121,7 @@ func (f *fleet) killedAt(t *testing.T, name, to string, step cv1.UpdateStep) {
 	if step == cv1.UpdateStep_UPDATE_STEP_HOLD {
 		u = f.at(t, u, step)
 		// Until the agents are heard again nobody knows whether it is healthy.
-		f.awaitHost(t, "host-1", func(h *cv1.Host) bool { return h.GetStatus() == cv1.HostStatus_HOST_STATUS_READY })
+		f.awaitHost(t, "host-1", ready)
 		if err := f.accept(t, u); err != nil {
 			t.Fatal(err)
 		}
@@ -241,6 +243,7 @@ func TestAGatewayServesFromDiskWithoutACoordinator(t *testing.T) {
 	}
 	f.awaitAnswer(t, "green")
 	f.coordinatorAgain(t)
+	f.awaitHost(t, "host-1", ready) // nothing is placed on one that has not answered
 	l := f.load(t, "green")
 	f.updated(t, "green", "v2", nil, succeeded)
 	unharmed(t, l)
@@ -300,7 +303,7 @@ func TestACoordinatorWithAForeignOrEmptyStoreTouchesNothing(t *testing.T) {
 	}
 	rename(t, away, state)
 	f.coordinatorAgain(t)
-	f.awaitHost(t, "host-1", func(h *cv1.Host) bool { return h.GetStatus() == cv1.HostStatus_HOST_STATUS_READY })
+	f.awaitHost(t, "host-1", ready)
 	if now := f.get(t, "green").GetActiveEnclave(); now != serving {
 		t.Errorf("%s serves, want %s as before", now, serving)
 	}
