@@ -223,12 +223,27 @@ func (w *world) closesTheLost(g *gateway, have, r model.Route) {
 // drainLong has a replace hold the route while connections drain.
 var drainLong = &cv1.UpdateOptions{DrainTimeout: durationpb.New(5 * time.Minute)}
 
+// giveUp forgets a host by force as soon as a coordinator is there, before the host
+// has said anything; it is added again later.
+func giveUp(w *world, host string) {
+	if w.putting != nil || len(w.coords) == 0 {
+		w.later(100*time.Millisecond, func() { giveUp(w, host) })
+		return
+	}
+	w.submit(w.forgets(host, true))
+	w.later(time.Minute, func() { w.submit(w.adds(host)) })
+}
+
 // restores are stories in which the backup of before the update is restored.
 var restores = []story{
 	{name: "restored after the update", repo: "one", backup: true, at: model.StepDone, does: (*world).restore},
 	{name: "restored after an update that failed, and updated again", repo: "one", backup: true, destiny: diesBooting, at: model.StepDone, does: func(w *world) {
 		w.restore()
 		w.later(30*time.Minute, func() { w.submit(w.updates("api", "v2", nil, false)) })
+	}},
+	{name: "restored after the update, and the host of the backup's version given up", repo: "eight", hosts: 2, backup: true, at: model.StepDone, does: func(w *world) {
+		w.restore()
+		giveUp(w, w.hosts[0].name)
 	}},
 	{name: "restored while the old version drains", repo: "one", backup: true, at: model.StepDrain, does: (*world).restore},
 	{name: "restored while the route is held", repo: "eight", backup: true, options: drainLong, at: model.StepDrain, does: (*world).restore},

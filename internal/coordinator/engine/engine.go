@@ -82,6 +82,8 @@ type transition struct {
 	s        State
 	now      time.Time
 	restored int64
+	// rerouted: the route has changed.
+	rerouted bool
 	limits   Limits
 	effects  []Effect
 	log      []model.Event

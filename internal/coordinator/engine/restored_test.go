@@ -24,6 +24,20 @@ func TestAfterARestoreOnlyTheNextSwitchOverrulesWhatGatewaysHold(t *testing.T) {
 	}
 }
 
+// What the lost time switched to has the next generation.
+func TestAfterARestoreAHostThatIsGivenUpClosesNoRouteThatLeadsElsewhereByNow(t *testing.T) {
+	w := deployed(t)
+	w.engine.Restored = 1000
+	was := w.state.Route.Generation
+	if err := w.send(HostGone{w.state.Container.Active.Host}); err != nil {
+		t.Fatal(err)
+	}
+	r := w.state.Route
+	if r.Generation != was+1 || r.State != model.RouteClosed || len(r.Lost) != 1 {
+		t.Errorf("the route is %s with generation %d, %q lost; want it closed with generation %d, one lost", r.State, r.Generation, r.Lost, was+1)
+	}
+}
+
 func TestAfterARestoreARouteIsPublishedAnewOnceItsEnclaveIsKnownToLive(t *testing.T) {
 	const past = 1000
 	w := deployed(t)
