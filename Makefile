@@ -132,12 +132,14 @@ bench-load:
 
 # As long as told: make soak FOR=8h, or make soak STEPS=100000000.
 soak:
-	SOAK_FOR=$(FOR) SOAK_STEPS=$(STEPS) GODEBUG=adaptivestackstart=1 $(GO) test ./test/sim -run TestSoak -timeout 0 -v
+	@mkdir -p .cache
+	$(GO) test -c -o .cache/sim.test ./test/sim
+	cd test/sim && SOAK_FOR=$(FOR) SOAK_STEPS=$(STEPS) GODEBUG=adaptivestackstart=1 ../../.cache/sim.test -test.run '^TestSoak$$' -test.timeout 0
 
 # Changes every bit of all recorded evidence, and cuts it at every length; prints the
 # table of what is accepted although changed, with the reasons. SEV-SNP and TDX take a
-# minute or two and are in `make test-fast` too; NVIDIA's, a sample elsewhere, an hour
-# or two on two cores.
+# minute or two and are in `make test-fast` too; NVIDIA's, a sample elsewhere, half an
+# hour of two cores.
 sweep:
 	@[ -n "$$CASEMATE_VECTORS" ] || { echo "CASEMATE_VECTORS names no folder with recorded evidence"; exit 1; }
 	CASEMATE_FULL_SWEEP=1 $(GO) test -count=1 -timeout 0 -v -run 'TestEveryChange|TestNoChange' \

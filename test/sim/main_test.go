@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"os"
 	"runtime/debug"
 	"testing"
@@ -10,5 +11,9 @@ import (
 // simulator a third faster.
 func TestMain(m *testing.M) {
 	debug.SetGCPercent(400)
-	os.Exit(m.Run())
+	code := m.Run()
+	if soaked != "" {
+		fmt.Println(soaked)
+	}
+	os.Exit(code)
 }
