@@ -244,7 +244,7 @@ func (c *coordinator) reap(work context.Context) {
 	defer close(c.reaped)
 	r, err := reaper.New(reaper.Config{
 		Log: slog.New(slog.DiscardHandler), Records: c.rec, Hosts: c.fleet, Now: c.w.now,
-		Every: 2 * time.Minute, Grace: c.w.grace(), Keep: time.Hour, StopGrace: time.Minute,
+		Every: 2 * time.Minute, Grace: c.fleet.grace(), Keep: time.Hour, StopGrace: time.Minute,
 	})
 	if err != nil {
 		panic(err)

@@ -23,6 +23,10 @@ type fleet struct {
 	sessions map[string]*session
 	promised map[string]map[string]model.Reservation
 	closed   bool
+	// spared is until when this coordinator has what is of the time that was lost go on,
+	// by a clock that has jumped sparedBy times.
+	spared   time.Time
+	sparedBy int
 	// version counts what has become known of hosts; changed is closed with it.
 	version int64
 	changed chan struct{}

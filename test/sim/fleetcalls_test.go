@@ -137,6 +137,7 @@ func (f *fleet) Create(ctx context.Context, name, id string, spec *agentv1.Encla
 func (f *fleet) Stop(ctx context.Context, name, id string, _ time.Duration, _ string) (model.Observation, error) {
 	o := answer[model.Observation]{w: f.w}
 	err := f.call(ctx, "stop", name, id, func(h *host) error {
+		f.orphanStopped(h, id)
 		o.give(h.stop(id).observation(name, h.incarnation()))
 		return nil
 	})

@@ -261,7 +261,6 @@ func (h *host) stop(id string) *enclave {
 		return e
 	}
 	w.checkStop(h, e)
-	w.orphanStopped(h, e)
 	if e.stopped || e.ended() {
 		e.stopped = true
 		return e

@@ -158,21 +158,23 @@ func (w *world) knows(id string) (known, wanted bool) {
 }
 
 // grace is the reaper's for a coordinator that starts now. mu is not held.
-func (w *world) grace() time.Duration {
+func (f *fleet) grace() time.Duration {
+	w := f.w
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.restored {
 		return reaperGrace
 	}
-	w.spared, w.sparedBy = w.clock().Add(restoreGrace), w.jumps
+	f.spared, f.sparedBy = w.clock().Add(restoreGrace), w.jumps
 	return restoreGrace
 }
 
-// orphanStopped: what was deployed since the backup goes on for as long as the
-// operator has said, unless the clock jumps meanwhile.
-func (w *world) orphanStopped(h *host, e *enclave) {
-	if e.orphan && e.runs() && w.jumps == w.sparedBy && w.clock().Before(w.spared) {
-		w.violate("restore", "%s on %s, which is of the time that was lost, is told to stop before %s", e.id, h.name, w.spared)
+// orphanStopped: a coordinator has what was deployed since the backup go on for as
+// long as the operator has told it, unless the clock jumps meanwhile. mu is held.
+func (f *fleet) orphanStopped(h *host, id string) {
+	w := f.w
+	if e := h.enclaves[id]; e != nil && e.orphan && e.runs() && w.jumps == f.sparedBy && w.clock().Before(f.spared) {
+		w.violate("restore", "%s on %s, which is of the time that was lost, is told to stop before %s", e.id, h.name, f.spared)
 	}
 }
 

@@ -29,12 +29,9 @@ type world struct {
 	// about to take its place.
 	backup, putting func() (store.Store, error)
 	backupAt        time.Time
-	// restored: this store was restored at some time. spared is until when what is of
-	// the time that was lost goes on, by a clock that has jumped sparedBy times, floors what
-	// its routes had come to.
+	// restored: this store was restored at some time. floors is what the routes of the
+	// time that was lost had come to.
 	restored bool
-	spared   time.Time
-	sparedBy int
 	floors   map[string]int64
 	// quiet are the containers that were just running in the backup, and of which
 	// nobody has wanted anything since it was restored.
