@@ -136,7 +136,11 @@ func TestABackupWhileWritesGoOnIsOneMoment(t *testing.T) {
 	}()
 	for i := range 4 {
 		for range 2 { // the second was sent after the last backup
-			<-progress
+			select {
+			case <-progress:
+			case err := <-ended:
+				t.Fatalf("the writes ended early: %v", err)
+			}
 		}
 		before, err := st.Get(t.Context(), "left")
 		if err != nil {
@@ -206,8 +210,10 @@ func TestMoreBackupsThanTheDiskIsMeantForAreRefused(t *testing.T) {
 	if reason := refusal(t, c); reason != "BACKUPS_IN_PROGRESS" {
 		t.Errorf("one more backup: %s, want BACKUPS_IN_PROGRESS", reason)
 	}
-	for _, stream := range streams {
+	for range streams { // which of the copies goes on first is not said
 		src.let <- nil
+	}
+	for _, stream := range streams {
 		for err := error(nil); !errors.Is(err, io.EOF); _, err = stream.Recv() {
 			if err != nil {
 				t.Fatal(err)
