@@ -21,7 +21,7 @@ type Batch struct {
 	// Deleted are the routes to be forgotten.
 	Deleted []Tombstone
 	// Lost are enclaves whose host was given up for good: connections to them are
-	// closed, unless a route in force still leads there.
+	// closed, whatever becomes of Routes, unless a route in force still leads there.
 	Lost []string
 }
 

@@ -23,7 +23,10 @@ func TestConnectionsToAForgottenHostAreClosedAtOnce(t *testing.T) {
 	routes := newRoutes(t, old.route(1), elsewhere)
 	g := serve(t, Config{Routes: routes})
 	hanging, untouched := g.mustConnect(t, testDomain), g.mustConnect(t, elsewhere.Domain)
-	lose(t, routes, next.route(2), old.id)
+	if _, err := routes.Apply(t.Context(), Batch{ClusterID: testCluster, Epoch: 1, Routes: []Route{next.route(2)}}); err != nil {
+		t.Fatal(err)
+	}
+	lose(t, routes, next.route(2), old.id) // which leads where it led
 	if _, err := hanging.lines.ReadByte(); err == nil || errors.Is(err, io.EOF) {
 		t.Errorf("the connection to the lost enclave gives %v, want a reset: its end could be taken for a complete answer", err)
 	}

@@ -274,7 +274,7 @@ func (w *world) take(op store.Op, touched map[*seen]change, routes *[]model.Rout
 		}
 	case records.RoutePrefix:
 		r := decode[model.Route](w, op)
-		if was := v.routes[r.Domain]; r.Generation <= was.Generation {
+		if was := v.routes[r.Domain]; r.Generation < was.Generation || r.Generation == was.Generation && !leadsAlike(r, was) {
 			w.violate("I7", "the route of %s goes from generation %d to %d", r.Domain, was.Generation, r.Generation)
 		}
 		w.routeLeaps(r, v.routes[r.Domain])

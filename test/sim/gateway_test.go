@@ -72,7 +72,7 @@ func (g *gateway) send(r model.Route) {
 
 func (g *gateway) apply(r model.Route) {
 	have, ok := g.routes[r.Domain]
-	if ok && (r.Generation < have.Generation || r.Generation == have.Generation && !r.Equal(have)) {
+	if ok && (r.Generation < have.Generation || r.Generation == have.Generation && !leadsAlike(r, have)) {
 		return
 	}
 	g.w.closesTheLost(g, have, r)
@@ -87,6 +87,13 @@ func (g *gateway) apply(r model.Route) {
 		g.finish(r.Enclave)
 	}
 	g.report()
+}
+
+// leadsAlike says whether two routes are one to a gateway, which has lost enclaves
+// apart from the generation.
+func leadsAlike(a, b model.Route) bool {
+	a.Lost, a.Updated = b.Lost, b.Updated
+	return a.Equal(b)
 }
 
 // finish lets the connections to an enclave end in their own time.

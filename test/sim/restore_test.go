@@ -270,6 +270,49 @@ func TestOldBackupsAreRestored(t *testing.T) {
 	}
 }
 
+// TestTwoLossesAfterARestoreCloseNothing: one version is left over on a host that is
+// given up after the restore, and the one of the backup was stopped in the time that
+// was lost. What was switched to meanwhile serves on.
+func TestTwoLossesAfterARestoreCloseNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(plot{seed: 3, verbose: true}, memory.New(memory.Config{}))
+		w.hosts, w.tame = w.hosts[:3], true
+		w.found()
+		w.pass(10 * time.Second)
+		do := func(f func(), d time.Duration) {
+			w.mu.Lock()
+			f()
+			w.mu.Unlock()
+			w.pass(d)
+		}
+		do(func() {
+			w.submit(w.creates("api", &cv1.ContainerSpec{Repository: repository("eight"), Tag: "v1", Domain: domain("api")}))
+		}, 4*time.Minute)
+		do(func() {
+			h := w.host(w.view.containers["acme/api"].container.Active.Host)
+			h.linked = false
+			h.lost()
+			w.submit(w.updates("api", "v2", nil, false))
+		}, 30*time.Minute)
+		var left string
+		do(func() {
+			c := w.view.containers["acme/api"].container
+			if len(c.Leftovers) != 1 || c.Update != "" {
+				t.Fatalf("%+v has no version left over\n%s", c, strings.Join(w.trace, "\n"))
+			}
+			left = c.Leftovers[0].Host
+			w.takeBackup()
+			w.submit(w.updates("api", "v3", nil, false))
+		}, 10*time.Minute)
+		do(func() { w.restore(); giveUp(w, left) }, 30*time.Minute)
+		w.settle()
+		w.end()
+		if v := w.violation; v != nil {
+			t.Fatalf("%s: %s\n%s", v.invariant, v.text, strings.Join(w.trace, "\n"))
+		}
+	})
+}
+
 // TestWhatAnAgentDeniesIsNotOfTheTimeThatWasLost: what had been told to stop before the
 // backup runs on where an agent lies. A gateway that was away may still lead to it, and
 // is right to close.

@@ -82,8 +82,6 @@ type transition struct {
 	s        State
 	now      time.Time
 	restored int64
-	// rerouted: the route has changed.
-	rerouted bool
 	limits   Limits
 	effects  []Effect
 	log      []model.Event

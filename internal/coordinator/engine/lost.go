@@ -11,7 +11,8 @@ import (
 const keptLost = 16
 
 // closeConnections has the gateways close what they have open to enclaves on a
-// host that was given up for good: no word of their end will ever come.
+// host that was given up for good: no word of their end will ever come. They do so
+// whatever the route's generation, which stays: it leads where it led.
 func (t *transition) closeConnections(host string) {
 	lost := t.mayBeConnected(host)
 	if len(lost) == 0 {
@@ -20,8 +21,7 @@ func (t *transition) closeConnections(host string) {
 	r := t.s.Route
 	all := slices.Concat(r.Lost, lost)
 	r.Lost = all[max(0, len(all)-keptLost):]
-	t.nextRoute(r.State, nil)
-	t.awaitAnew()
+	r.Updated, t.changed = t.now, true
 }
 
 // mayBeConnected returns the enclaves on a host that clients may be connected to.

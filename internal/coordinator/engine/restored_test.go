@@ -38,6 +38,32 @@ func TestAfterARestoreAHostThatIsGivenUpClosesNoRouteThatLeadsElsewhereByNow(t *
 	}
 }
 
+// So does what follows it: together they count one generation, in either order.
+func TestAfterARestoreNoNumberOfLossesClosesARouteThatLeadsElsewhereByNow(t *testing.T) {
+	w := deployed(t)
+	w.engine.Restored = 1000
+	was, c := w.state.Route.Generation, w.state.Container
+	for i, host := range []string{"h7", "h8", "h9"} {
+		c.Leftovers = append(c.Leftovers, model.EnclaveRef{ID: EnclaveID("c1", 9, int64(i)), Host: host})
+	}
+	lose := func(host string, lost int, generation int64) {
+		t.Helper()
+		if err := w.send(HostGone{host}); err != nil {
+			t.Fatal(err)
+		}
+		if r := w.state.Route; len(r.Lost) != lost || r.Generation != generation {
+			t.Fatalf("%q are lost in generation %d, want %d in generation %d", r.Lost, r.Generation, lost, generation)
+		}
+	}
+	lose("h7", 1, was)
+	lose("h8", 2, was)
+	w.die()
+	if r := w.state.Route; r.State != model.RouteClosed || r.Generation != was+1 {
+		t.Errorf("the route is %s with generation %d, want it closed with generation %d", r.State, r.Generation, was+1)
+	}
+	lose("h9", 3, was+1)
+}
+
 func TestAfterARestoreARouteIsPublishedAnewOnceItsEnclaveIsKnownToLive(t *testing.T) {
 	const past = 1000
 	w := deployed(t)

@@ -20,14 +20,12 @@ func (t *transition) changeRoute(state model.RouteState, to *model.EnclaveRef) {
 // nextRoute changes the route as far as is known. What has died since the backup
 // of a restored store must not close a route that leads somewhere else by now:
 // gateways refuse its generation, and what serves goes on until it is replaced. It
-// led there with the next generation at the least, so one event counts no further.
+// led there with the next generation at the least, so only one change may count on
+// from what the backup has: closing, after which nothing but a switch follows.
 func (t *transition) nextRoute(state model.RouteState, to *model.EnclaveRef) {
 	r := t.s.Route
 	r.State = state
-	if !t.rerouted || r.Generation >= t.restored {
-		r.Generation++
-	}
-	t.rerouted = true
+	r.Generation++
 	r.Updated = t.now
 	if to != nil {
 		r.Enclave, r.Endpoint = to.ID, to.Endpoint

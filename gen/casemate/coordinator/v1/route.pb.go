@@ -97,14 +97,15 @@ type Route struct {
 	Enclave string `protobuf:"bytes,5,opt,name=enclave,proto3" json:"enclave,omitempty"`
 	// Its host and port.
 	Endpoint string `protobuf:"bytes,6,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
-	// Grows with every change of this route, also across deletion.
+	// Grows with every change of where this route leads, also across deletion.
 	Generation int64 `protobuf:"varint,7,opt,name=generation,proto3" json:"generation,omitempty"`
 	// How long new connections wait while the route is held.
 	HoldTimeout *durationpb.Duration `protobuf:"bytes,8,opt,name=hold_timeout,json=holdTimeout,proto3" json:"hold_timeout,omitempty"`
 	// When it last changed.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Enclaves of this container whose host was given up for good, the latest last.
-	// Nothing answers there any more: gateways close the connections to them.
+	// Nothing answers there any more: gateways close the connections to them, whether
+	// or not they take over the rest of the route. The generation doesn't count them.
 	LostEnclaves  []string `protobuf:"bytes,10,rep,name=lost_enclaves,json=lostEnclaves,proto3" json:"lost_enclaves,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
