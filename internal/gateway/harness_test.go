@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -167,16 +168,17 @@ type gate struct {
 	stop func() error
 }
 
-// serve runs a gateway until the test ends, with times short enough for a test.
+// serve runs a gateway until the test ends. No time of its own ends what the test
+// has not given one, however slow the machine is.
 func serve(t *testing.T, cfg Config) *gate {
 	t.Helper()
 	if len(cfg.Listeners) == 0 {
 		cfg.Listen = []string{"127.0.0.1:0"}
 	}
 	cfg.Logger = quietLog()
-	if cfg.DrainTimeout == 0 {
-		cfg.DrainTimeout = 50 * time.Millisecond
-	}
+	cfg.HelloTimeout = cmp.Or(cfg.HelloTimeout, patience)
+	cfg.DialTimeout = cmp.Or(cfg.DialTimeout, patience)
+	cfg.DrainTimeout = cmp.Or(cfg.DrainTimeout, 50*time.Millisecond)
 	ctx, cancel := context.WithCancel(context.Background())
 	s, err := New(ctx, cfg)
 	if err != nil {

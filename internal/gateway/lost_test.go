@@ -79,7 +79,11 @@ func TestADialIntoALossIsNotJoined(t *testing.T) {
 		}
 		got <- err
 	}()
-	<-d.dialled
+	select {
+	case <-d.dialled:
+	case err := <-got:
+		t.Fatalf("the client came to its end before a dial: %v", err)
+	}
 	applied := make(chan error, 1)
 	go func() {
 		_, err := routes.Apply(context.Background(), Batch{ClusterID: testCluster, Epoch: 1, Routes: []Route{next.route(2)}, Lost: []string{old.id}})

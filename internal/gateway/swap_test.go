@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestOpenConnectionStaysWhileNewOnesGoToTheNewEnclave(t *testing.T) {
@@ -141,8 +142,13 @@ func TestDialUnderWayAtASwitchIsRepeatedAtTheNewEnclave(t *testing.T) {
 		defer s.Close()
 		reached <- s.id
 	})
-	if first := <-d.begun; first != old.addr() {
-		t.Fatalf("dialled %s first, want %s", first, old.addr())
+	select {
+	case first := <-d.begun:
+		if first != old.addr() {
+			t.Fatalf("dialled %s first, want %s", first, old.addr())
+		}
+	case <-reached:
+		t.Fatal("the connection ended before a dial")
 	}
 	acked := make(chan Ack, 1)
 	tasks.Go(func() { acked <- apply(t, routes, next.route(2)) })
@@ -165,15 +171,23 @@ func TestDialUnderWayAtASwitchIsRepeatedAtTheNewEnclave(t *testing.T) {
 	tasks.Wait()
 }
 
-// refusedAddr is an address at which nothing listens.
+// refusedAddr is an address at which nothing listens; it is taken, so that nobody
+// else does.
 func refusedAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	addr, err := localAddr(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return addr.String()
 }
 
 // switchOnDial changes the route while the first dial fails.

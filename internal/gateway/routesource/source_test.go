@@ -89,6 +89,18 @@ func start(t *testing.T, c *coordinator, d drains) *Source {
 	return New(conn, "gw1", d)
 }
 
+// came waits for something that a watch brings, or fails with the watch's end.
+func came[T any](t *testing.T, from <-chan T, done <-chan error) T {
+	t.Helper()
+	select {
+	case v := <-from:
+		return v
+	case err := <-done:
+		t.Fatalf("the watch ended early: %v", err)
+		panic("unreachable")
+	}
+}
+
 func TestTheSnapshotIsOneBatchAndChangesFollow(t *testing.T) {
 	c := &coordinator{script: []*cv1.WatchRoutesResponse{
 		changed("a.example", 3, cv1.RouteState_ROUTE_STATE_SERVING),
@@ -109,20 +121,20 @@ func TestTheSnapshotIsOneBatchAndChangesFollow(t *testing.T) {
 			return gateway.Ack{Applied: map[string]int64{"a.example": 3}, Draining: []gateway.EnclaveCount{{Enclave: "e0", Open: 2}}}, nil
 		})
 	}()
-	first := <-batches
+	first := came(t, batches, done)
 	if !first.Complete || len(first.Routes) != 2 || first.ClusterID != "c1" || first.Epoch != 7 {
 		t.Errorf("first batch is %+v, want the whole snapshot of c1 in epoch 7", first)
 	}
 	if r := first.Routes[1]; r.State != gateway.Held || r.Container != "acme/api" {
 		t.Errorf("route %+v, want it held for acme/api", r)
 	}
-	if b := <-batches; b.Complete || len(b.Routes) != 1 || b.Routes[0].State != gateway.Closed || !slices.Equal(b.Lost, []string{"e0", "e1"}) {
+	if b := came(t, batches, done); b.Complete || len(b.Routes) != 1 || b.Routes[0].State != gateway.Closed || !slices.Equal(b.Lost, []string{"e0", "e1"}) {
 		t.Errorf("second batch is %+v, want one closed route, and e0 and e1 lost", b)
 	}
-	if b := <-batches; len(b.Deleted) != 1 || b.Deleted[0] != (gateway.Tombstone{Domain: "b.example", Generation: 2}) {
+	if b := came(t, batches, done); len(b.Deleted) != 1 || b.Deleted[0] != (gateway.Tombstone{Domain: "b.example", Generation: 2}) {
 		t.Errorf("third batch is %+v, want one deletion", b)
 	}
-	r := <-c.reports
+	r := came(t, c.reports, done)
 	if r.GetGateway() != "gw1" || r.GetRoutes()[0].GetGeneration() != 3 || r.GetConnections()[0].GetOpen() != 2 {
 		t.Errorf("report is %v, want the acknowledgement with what drains", r)
 	}
@@ -154,9 +166,13 @@ func TestDrainingIsReported(t *testing.T) {
 	go func() {
 		done <- s.Watch(ctx, func(context.Context, gateway.Batch) (gateway.Ack, error) { return gateway.Ack{}, nil })
 	}()
-	<-c.reports
-	d <- []gateway.EnclaveCount{{Enclave: "e0", Open: 0}}
-	r := <-c.reports
+	came(t, c.reports, done)
+	select {
+	case d <- []gateway.EnclaveCount{{Enclave: "e0", Open: 0}}:
+	case err := <-done:
+		t.Fatalf("the watch ended early: %v", err)
+	}
+	r := came(t, c.reports, done)
 	if !slices.ContainsFunc(r.GetConnections(), func(x *cv1.EnclaveConnections) bool { return x.GetEnclave() == "e0" && x.GetOpen() == 0 }) {
 		t.Errorf("report is %v, want e0 at zero", r)
 	}
