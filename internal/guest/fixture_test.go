@@ -28,6 +28,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// patience bounds what tests wait for; nothing takes nearly as long.
+const patience = 2 * time.Minute
+
 const digest = "@sha256:1111111111111111111111111111111111111111111111111111111111111111"
 
 // configFile returns a config with one container and these lines added to the
@@ -165,7 +168,7 @@ func start(t *testing.T, file string, p *agentv1.Platform, change func(*guest.Co
 	m := &machine{hostData: evidence.PlatformDigest(p), inputs: map[string]guest.Input{}, handler: http.NotFoundHandler()}
 	cfg := guest.Config{
 		ConfigName: "casemate.yml", ConfigFile: []byte(file), ConfigDigest: sha256.Sum256([]byte(file)),
-		Platform: p, Listener: listener, Evidence: m, Runtime: m, GPUCount: m.count, Grace: 2 * time.Second,
+		Platform: p, Listener: listener, Evidence: m, Runtime: m, GPUCount: m.count, Grace: patience,
 	}
 	if change != nil {
 		change(&cfg, m)
@@ -200,7 +203,7 @@ func (r *running) stop() error {
 	case err := <-r.result:
 		r.result <- err
 		return err
-	case <-time.After(10 * time.Second):
+	case <-time.After(2 * patience):
 		return errors.New("the guest did not power off")
 	}
 }
@@ -208,11 +211,11 @@ func (r *running) stop() error {
 // until waits for a boot status that fits, by long poll.
 func (r *running) until(what string, fits func(*guestapi.BootStatus) bool) *guestapi.BootStatus {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(r.t.Context(), patience)
 	defer cancel()
 	var after uint64
 	for {
-		status, err := r.client.Boot(ctx, after, 5*time.Second)
+		status, err := r.client.Boot(ctx, after, guestapi.MaxWait)
 		if err != nil {
 			r.t.Fatalf("waiting for %s: %v", what, err)
 		}

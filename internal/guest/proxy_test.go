@@ -20,7 +20,7 @@ import (
 type dummy struct{ net.Listener }
 
 func webClient(addr string) *http.Client {
-	return &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+	return &http.Client{Timeout: patience, Transport: &http.Transport{
 		ForceAttemptHTTP2: true,
 		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // evidence is tested elsewhere
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
@@ -211,7 +211,11 @@ func TestPowerOffLetsRequestsInFlightEnd(t *testing.T) {
 		b, _ := io.ReadAll(resp.Body)
 		answer <- string(b)
 	}()
-	<-entered
+	select {
+	case <-entered:
+	case got := <-answer:
+		t.Fatalf("the request ended before it came through: %s", got)
+	}
 	stopped := make(chan error, 1)
 	go func() { stopped <- r.stop() }()
 	refused(t, r.addr)
@@ -278,7 +282,7 @@ func TestPowerOffDoesNotWaitForTheSilent(t *testing.T) {
 // refused waits until new connections are refused.
 func refused(t *testing.T, addr string) {
 	t.Helper()
-	deadline := time.Now().Add(3 * time.Second)
+	deadline := time.Now().Add(patience)
 	for time.Now().Before(deadline) {
 		conn, err := net.Dial("tcp", addr)
 		if err != nil {
@@ -300,7 +304,8 @@ func TestPowerOffCutsWhatOutlivesTheGrace(t *testing.T) {
 	if err := r.stop(); err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(begin); took < 100*time.Millisecond || took > 2*time.Second {
+	// The connection would never end by itself.
+	if took := time.Since(begin); took < 100*time.Millisecond {
 		t.Errorf("powered off after %s, expected the grace time of 100ms", took)
 	}
 	if _, err := br.ReadByte(); err == nil {
