@@ -159,7 +159,7 @@ func TestAnUpdateThatIsGoneEndsTheFollowing(t *testing.T) {
 	other.Id = "web-u5"
 	w.fleet.script = w.fleet.script[:1]
 	w.fleet.script[0] = other
-	a := &app{env: w.env, flags: globals{output: "table", timeout: time.Second}}
+	a := &app{env: w.env, flags: globals{output: "table", timeout: patience}}
 	defer a.close()
 	err := a.followUpdate(t.Context(), base(), goal{})
 	if err == nil || !strings.Contains(err.Error(), "is not there any more") {

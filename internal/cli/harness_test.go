@@ -29,6 +29,9 @@ var update = flag.Bool("update", false, "rewrite golden files and docs/cli.md")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// patience bounds what tests wait for; nothing takes nearly as long.
+const patience = 2 * time.Minute
+
 // world is where one command runs.
 type world struct {
 	fleet *fleet
@@ -72,7 +75,7 @@ func newWorld(t *testing.T, f *fleet) *world {
 		WriteNew:     w.writeNew,
 		Now:          func() time.Time { return now }, Redraw: time.Hour,
 		NewID:    func() string { ids++; return fmt.Sprintf("request-%d", ids) },
-		Patience: follow.Limits{First: time.Millisecond, Longest: time.Millisecond, GiveUp: 20 * time.Millisecond},
+		Patience: follow.Limits{First: time.Millisecond, Longest: time.Millisecond, GiveUp: patience},
 		Version:  "v0.0.0-test",
 		Dial: func(address string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 			w.dial = append(w.dial, address)
@@ -103,7 +106,7 @@ func (w *world) answers(lines string) {
 
 func (w *world) run(t *testing.T, args ...string) int {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	code := Run(ctx, args, w.env)
 	if ctx.Err() != nil {
