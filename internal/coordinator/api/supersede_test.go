@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
@@ -15,6 +16,10 @@ import (
 // TestSupersedingWaitsForWhatItCancelledOnly: while it waits somebody else may
 // start an update, which it did not cancel and which may be held for a day.
 func TestSupersedingWaitsForWhatItCancelledOnly(t *testing.T) {
+	synctest.Test(t, supersedingWaits)
+}
+
+func supersedingWaits(t *testing.T) {
 	rec, err := records.Open(t.Context(), memory.New(memory.Config{}), func() string { return "cl" })
 	if err != nil {
 		t.Fatal(err)
@@ -31,7 +36,7 @@ func TestSupersedingWaitsForWhatItCancelledOnly(t *testing.T) {
 	if err := s.awaitEnd(t.Context(), k, "api-u1"); err != nil {
 		t.Errorf("the update that was cancelled has ended, another is in progress: %v", err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := s.awaitEnd(ctx, k, "api-u2"); rpc.Reason(err) != "STILL_ENDING" {
 		t.Errorf("the update has not ended: %v, want STILL_ENDING", err)
