@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -14,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -201,32 +201,31 @@ func TestAGoodEnclaveIsAcceptedAndGetsItsSecrets(t *testing.T) {
 // ask gets an answer of the workload once it is healthy.
 func ask(t *testing.T, g guest) string {
 	t.Helper()
-	client := &http.Client{Transport: &http.Transport{
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13}, DisableKeepAlives: true, //nolint:gosec // the test's own guest
-	}}
-	for range 500 {
-		resp, err := client.Get("https://" + g.ref.Endpoint + "/") //nolint:noctx // bounded by the test
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, err := io.ReadAll(resp.Body)
-		if err := errors.Join(err, resp.Body.Close()); err != nil {
-			t.Fatal(err)
-		}
-		if resp.StatusCode == http.StatusOK {
-			return string(body)
-		}
-		// Wait for the next stage rather than for time to pass.
-		r, err := client.Get("https://" + g.ref.Endpoint + "/.well-known/casemate/boot?after=0&wait=1") //nolint:noctx // see above
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := r.Body.Close(); err != nil {
+	c, err := guestclient.New(guestclient.Config{Endpoint: g.ref.Endpoint})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for status := new(guestapi.BootStatus); !status.Ready; {
+		if status, err = c.Boot(t.Context(), status.Version, time.Second); err != nil {
 			t.Fatal(err)
 		}
 	}
-	t.Fatal("the workload never answers")
-	return ""
+	client := &http.Client{Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13}, DisableKeepAlives: true, //nolint:gosec // the test's own guest
+	}}
+	resp, err := client.Get("https://" + g.ref.Endpoint + "/") //nolint:noctx // bounded by the test
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err := errors.Join(err, resp.Body.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("a guest that is ready answers %s: %s", resp.Status, body)
+	}
+	return string(body)
 }
 
 func TestEvidenceIsRefusedForItsReason(t *testing.T) {
@@ -421,15 +420,8 @@ func TestSecretsOfAnotherCoordinatorAreRefused(t *testing.T) {
 
 func TestAGuestThatCantBeReachedIsWorthAnotherTry(t *testing.T) {
 	v := key(t, 1)
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // returns at once
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	_, failure, err := attestor(t, v, lax, nil).Attest(t.Context(), container, model.EnclaveRef{ID: "x", Endpoint: address}, model.Revision{}, &agentv1.EnclaveSpec{})
+	refused := func(context.Context, string, string) (net.Conn, error) { return nil, syscall.ECONNREFUSED }
+	_, failure, err := attestor(t, v, lax, refused).Attest(t.Context(), container, model.EnclaveRef{ID: "x", Endpoint: "127.0.0.1:443"}, model.Revision{}, &agentv1.EnclaveSpec{})
 	if err == nil || failure != nil {
 		t.Errorf("got %v, %v; want an error and no verdict", failure, err)
 	}
@@ -441,19 +433,8 @@ func TestAGuestThatCantBeReachedIsWorthAnotherTry(t *testing.T) {
 
 func TestGarbageIsRefused(t *testing.T) {
 	v := key(t, 1)
-	cert := selfSigned(t)
-	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13})
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, err := json.Marshal(map[string]any{"version": 99})
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) }), ReadHeaderTimeout: time.Second}
-	go func() { _ = srv.Serve(l) }()
-	t.Cleanup(func() { _ = srv.Close() })
-	verdict, failure, err := attestor(t, v, lax, nil).Attest(t.Context(), container, model.EnclaveRef{ID: "x", Endpoint: l.Addr().String()}, model.Revision{}, &agentv1.EnclaveSpec{})
+	endpoint := impostor(t, []byte(`{"version":99}`))
+	verdict, failure, err := attestor(t, v, lax, nil).Attest(t.Context(), container, model.EnclaveRef{ID: "x", Endpoint: endpoint}, model.Revision{}, &agentv1.EnclaveSpec{})
 	if err != nil || failure == nil || verdict.Accepted || verdict.Checks[0].Name != "evidence_document" {
 		t.Errorf("got %+v, %v, %v; want the document refused", verdict, failure, err)
 	}
