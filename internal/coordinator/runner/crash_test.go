@@ -77,7 +77,7 @@ func TestACrashAnywhereChangesNothing(t *testing.T) {
 					d.pass(time.Minute)
 					crashed = d.where != ""
 					d.recover()
-					if crashed && errors.Is(err, ErrStopped) && d.state().Container.Teardown == nil && d.state().Container.LastUpdate == "api-u1" && d.state().Container.Status == model.Running {
+					if crashed && err != nil && d.state().Container.Teardown == nil && d.state().Container.LastUpdate == "api-u1" && d.state().Container.Status == model.Running {
 						// It was never committed: the user asks again.
 						d.must(sc.event())
 					}
