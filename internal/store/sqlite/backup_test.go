@@ -20,8 +20,9 @@ func TestBackupIsOneMomentOfARunningStore(t *testing.T) {
 	var writers sync.WaitGroup
 	defer writers.Wait()
 	defer stop()
-	ready := make(chan struct{}, 1)
+	ready, ended := make(chan struct{}, 1), make(chan struct{})
 	writers.Go(func() {
+		defer close(ended)
 		err := countUp(ctx, st, 0, func(int) {
 			select {
 			case ready <- struct{}{}:
@@ -33,7 +34,11 @@ func TestBackupIsOneMomentOfARunningStore(t *testing.T) {
 		}
 	})
 	for n := range 5 {
-		<-ready
+		select {
+		case <-ready:
+		case <-ended:
+			t.Fatal("the writer has ended")
+		}
 		before := readNumber(t, st, "left/0")
 		path := filepath.Join(dir, fmt.Sprintf("backup-%d.db", n))
 		if err := st.Backup(t.Context(), path); err != nil {

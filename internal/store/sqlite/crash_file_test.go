@@ -18,12 +18,13 @@ var nextMigration = migration{name: "one more table", sql: `CREATE TABLE extra (
 // backupPoints are those at which a backup is interrupted.
 var backupPoints = []string{"copied", "marked", "linked"}
 
-// backups makes one backup after the other until the process dies.
+// backups makes one backup after the other until the process dies: at its point, or
+// at once if one fails, as it would never come there.
 func backups(st *Store, dir string) {
 	for n := 1; ; n++ {
 		if err := st.Backup(context.Background(), filepath.Join(dir, fmt.Sprintf("backup-%d.db", n))); err != nil {
 			fmt.Fprintln(os.Stderr, err)
-			return
+			os.Exit(1)
 		}
 	}
 }

@@ -117,7 +117,11 @@ func closeWhileWriting(t *testing.T, s Suite) {
 		}()
 	}
 	for range writers {
-		<-started
+		select {
+		case <-started:
+		case err := <-ended:
+			t.Fatalf("a writer ended with %v before the store was closed", err)
+		}
 	}
 	if err := st.Close(); err != nil {
 		t.Errorf("close: %v", err)
