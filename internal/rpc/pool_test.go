@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -36,8 +37,9 @@ func (n named) WatchEvents(_ *cv1.WatchEventsRequest, s grpc.ServerStreamingServ
 	return s.Context().Err()
 }
 
-// up serves at an address until the function returned is called.
-func up(t *testing.T, address, name string) (down func()) {
+// up serves at an address until the function returned is called, and returns where
+// that is.
+func up(t *testing.T, address, name string) (at string, down func()) {
 	t.Helper()
 	l, err := Listen(t.Context(), address)
 	if err != nil {
@@ -55,7 +57,10 @@ func up(t *testing.T, address, name string) (down func()) {
 		}
 	})
 	t.Cleanup(down)
-	return down
+	if strings.HasPrefix(address, "unix:") {
+		return address, down
+	}
+	return l.Addr().String(), down
 }
 
 func newPool(t *testing.T) *Pool {
@@ -83,18 +88,10 @@ func whoAnswers(ctx context.Context, p *Peer) (string, error) {
 
 func TestEveryPeerOfAPoolIsReachedAtItsOwnAddress(t *testing.T) {
 	pool := newPool(t)
-	tcp, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := tcp.Addr().String()
-	if err := tcp.Close(); err != nil {
-		t.Fatal(err)
-	}
 	peers := map[string]*Peer{}
-	for name, address := range map[string]string{"one": socket(t, "1"), "two": socket(t, "2"), "three": address} {
-		up(t, address, name)
-		peers[name] = pool.Dial(address)
+	for name, address := range map[string]string{"one": socket(t, "1"), "two": socket(t, "2"), "three": "127.0.0.1:0"} {
+		at, _ := up(t, address, name)
+		peers[name] = pool.Dial(at)
 	}
 	var all sync.WaitGroup
 	for name, p := range peers {
@@ -116,7 +113,7 @@ func TestAPeerThatIsDownFailsAtOnceAndIsFoundAgain(t *testing.T) {
 		t.Errorf("a call to nobody gave %v, want UNAVAILABLE", err)
 	}
 	for _, name := range []string{"first", "second"} {
-		down := up(t, address, name)
+		_, down := up(t, address, name)
 		if got := found(t, p); got != name {
 			t.Errorf("%q answered, want %q", got, name)
 		}
