@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -84,11 +85,9 @@ func TestABootGoesOnAfterARestart(t *testing.T) {
 	h.backend.onPrepare = nil
 	h.restart()
 	h.await("a", in(stateHealthy))
-	for _, g := range h.host().GetGpus() {
-		if g.GetMode() != "ppcie" {
-			t.Errorf("GPU %s is in mode %s", g.GetBdf(), g.GetMode())
-		}
-	}
+	eventually(t, "every GPU is seen in its new mode", func() bool {
+		return !slices.ContainsFunc(h.host().GetGpus(), func(g *agentv1.Gpu) bool { return g.GetMode() != "ppcie" })
+	})
 }
 
 func TestARunningEnclaveWithoutARecordIsFollowed(t *testing.T) {

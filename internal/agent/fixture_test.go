@@ -322,10 +322,10 @@ func changedSpec(s *agentv1.EnclaveSpec, change func(*agentv1.EnclaveSpec)) *age
 // eventually fails the test unless is holds soon.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(patience)
 	for !is() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 20s: %s", what)
+			t.Fatalf("not within %s: %s", patience, what)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}

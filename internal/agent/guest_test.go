@@ -45,7 +45,7 @@ func TestHealthComesAndGoes(t *testing.T) {
 }
 
 func TestAGuestThatFallsSilentIsUnhealthyAndTold(t *testing.T) {
-	h := newHarness(t)
+	h := newHarness(t, func(c *Config) { c.Times.Call, c.Times.Silent = 200*time.Millisecond, 150*time.Millisecond })
 	h.mustCreate("a", newSpec(0))
 	h.await("a", in(stateHealthy))
 	h.backend.guest("a").hang(true)
@@ -173,6 +173,10 @@ func TestEvidenceIsBoundInHowOftenItIsAskedFor(t *testing.T) {
 		_, err := h.enclaves().GetEvidence(t.Context(), &agentv1.GetEvidenceRequest{Id: "a", Nonce: make([]byte, 32)})
 		return err
 	}
+	now := time.Now()
+	h.agent.buckets.mu.Lock()
+	h.agent.buckets.now = func() time.Time { return now }
+	h.agent.buckets.mu.Unlock()
 	for range evidenceBurst {
 		if err := ask(); err != nil {
 			t.Fatal(err)

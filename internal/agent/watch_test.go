@@ -18,7 +18,7 @@ func TestAWatchTellsWhatIsThereThenWhatChanges(t *testing.T) {
 	h := newHarness(t)
 	h.mustCreate("a", newSpec(0))
 	h.await("a", in(stateHealthy))
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	stream, err := h.enclaves().WatchEnclaves(ctx, &agentv1.WatchEnclavesRequest{Fence: at("c1", 1)})
 	if err != nil {
@@ -92,11 +92,16 @@ func TestASlowReaderIsClosedAndTheOthersAreNot(t *testing.T) {
 	if _, err := slow.Recv(); err != nil {
 		t.Fatal(err)
 	}
-	// More than the connection buffers, without one read.
-	for i := range 400 {
-		h.agent.board.publish(&agentv1.Enclave{Id: fmt.Sprintf("e%d", i), Spec: &agentv1.EnclaveSpec{Config: make([]byte, 4096)}})
-	}
-	time.Sleep(500 * time.Millisecond) // the reader sleeps
+	published := 0
+	eventually(t, "the reader that reads nothing is given up", func() bool {
+		for range 400 { // more and more, until the connection buffers no more of it
+			published++
+			h.agent.board.publish(&agentv1.Enclave{Id: fmt.Sprintf("e%d", published), Spec: &agentv1.EnclaveSpec{Config: make([]byte, 4096)}})
+		}
+		h.agent.board.mu.Lock()
+		defer h.agent.board.mu.Unlock()
+		return len(h.agent.board.watches) == 0
+	})
 	seen := 0
 	for {
 		if _, err = slow.Recv(); err != nil {
@@ -140,7 +145,7 @@ func TestPagesHoldEveryEnclaveOnce(t *testing.T) {
 
 func TestAHostWatchTellsOfEveryClaim(t *testing.T) {
 	h := newHarness(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	stream, err := h.hosts().WatchHost(ctx, &agentv1.WatchHostRequest{Fence: at("c1", 1)})
 	if err != nil {
@@ -200,7 +205,7 @@ func TestStagesAreTold(t *testing.T) {
 
 func TestAWatchOfEnclavesTellsOfTheHostIfAsked(t *testing.T) {
 	h := newHarness(t)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	stream, err := h.enclaves().WatchEnclaves(ctx, &agentv1.WatchEnclavesRequest{Fence: at("c1", 1), WithHost: true})
 	if err != nil {

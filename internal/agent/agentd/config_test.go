@@ -116,7 +116,7 @@ func TestTheServiceManagerIsTold(t *testing.T) {
 	h := newHost(t, "10m")
 	said := func(want string) {
 		t.Helper()
-		if err := l.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		if err := l.SetReadDeadline(time.Now().Add(patience)); err != nil {
 			t.Fatal(err)
 		}
 		buf := make([]byte, 4096)

@@ -2,7 +2,9 @@ package agentd_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -59,11 +61,14 @@ func TestEightGPUsNeedAnotherModeAndGetIt(t *testing.T) {
 		t.Fatalf("it holds %v", e.GetGpus())
 	}
 	h.await("big", "healthy", in(healthy))
-	for _, g := range h.facts().GetGpus() {
-		if g.GetMode() != "ppcie" || g.GetEnclaveId() != "big" {
-			t.Errorf("GPU %s is in mode %s, held by %q", g.GetBdf(), g.GetMode(), g.GetEnclaveId())
+	h.eventually("every GPU is seen in its new mode", func(context.Context) error {
+		for _, g := range h.facts().GetGpus() {
+			if g.GetMode() != "ppcie" || g.GetEnclaveId() != "big" {
+				return fmt.Errorf("GPU %s is in mode %s, held by %q", g.GetBdf(), g.GetMode(), g.GetEnclaveId())
+			}
 		}
-	}
+		return nil
+	})
 	_, err := h.enclaves().CreateEnclave(t.Context(), &agentv1.CreateEnclaveRequest{Fence: fenceAt(1), Id: "more", Spec: newSpec(1)})
 	if rpc.Code(err) != codes.ResourceExhausted || rpc.Reason(err) != "NO_CAPACITY" {
 		t.Errorf("a ninth GPU gives %v", err)
@@ -135,7 +140,7 @@ func TestFaults(t *testing.T) {
 		"evidence that is wrong":        {"attestation-wrong", gone, "ATTESTATION_REFUSED", "10m"},
 		"a key in between":              {"attestation-foreign-key", gone, "ATTESTATION_REFUSED", "10m"},
 		"a death":                       {"dies-after:300ms", gone, "VM_EXITED", "10m"},
-		"health that is lost":           {"unhealthy-after:5s", in(unhealthy), "HEALTH_CHECK_FAILED", "10m"},
+		"health that is lost":           {"unhealthy-after:15s", in(unhealthy), "HEALTH_CHECK_FAILED", "10m"},
 		"a guest that hangs from birth": {"hangs", gone, "BOOT_TIMEOUT", "3s"},
 	} {
 		t.Run(name, func(t *testing.T) {

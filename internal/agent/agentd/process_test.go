@@ -116,7 +116,7 @@ backend: {kind: fake, fake: {guest: %[2]s, host_file: %[3]s}}
 capacity: {cpus: 16, memory_mib: 16384}
 gpu: {switch_modes: true}
 allow_insecure: [simulated]
-intervals: {observe: 500ms, poll: 2s, call: 2s, silent: 1s, fail_grace: 500ms, boot: %[4]s}
+intervals: {observe: 500ms, poll: 2s, call: 30s, silent: 30s, fail_grace: 500ms, boot: %[4]s}
 `, h.dir, guestPath, gpus, boot))
 	h.start()
 	t.Cleanup(h.end)
@@ -186,10 +186,13 @@ func (h *host) enclaves() agentv1.EnclaveServiceClient {
 	return agentv1.NewEnclaveServiceClient(h.conn())
 }
 
+// patience is far longer than anything takes that a test waits for.
+const patience = 2 * time.Minute
+
 // eventually tries until it succeeds.
 func (h *host) eventually(what string, try func(context.Context) error) {
 	h.t.Helper()
-	ctx, cancel := context.WithTimeout(h.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
 	defer cancel()
 	var err error
 	for ctx.Err() == nil {
@@ -201,7 +204,7 @@ func (h *host) eventually(what string, try func(context.Context) error) {
 		case <-ctx.Done():
 		}
 	}
-	h.t.Fatalf("%s: not within 30s: %v\n%s", what, err, h.log)
+	h.t.Fatalf("%s: not within %s: %v\n%s", what, patience, err, h.log)
 }
 
 // await waits for an enclave to be as wanted.
@@ -242,7 +245,7 @@ func newSpec(gpus int, settings ...string) *agentv1.EnclaveSpec {
 		env = "    env:\n" + env
 	}
 	config := fmt.Sprintf("cvm-version: 0.14.12\ncpus: 1\nmemory: 512\ngpus: %d\ncontainers:\n  - name: app\n"+
-		"    image: ghcr.io/o/app@sha256:%s\n%s    healthcheck: {test: [CMD, check], interval: 50ms, timeout: 1s, retries: 2}\n"+
+		"    image: ghcr.io/o/app@sha256:%s\n%s    healthcheck: {test: [CMD, check], interval: 50ms, timeout: 30s, retries: 2}\n"+
 		"shim:\n  upstream-port: 8080\n", gpus, strings.Repeat("1", 64), env)
 	s := &agentv1.EnclaveSpec{
 		Org: "acme", Container: "api", ContainerUid: "a", Revision: 1, Tag: "v1.0.0",
