@@ -137,6 +137,7 @@ func (a *app) explain(err error, code int) string {
 var hints = map[string]string{
 	"DOWNTIME_REQUIRED":          "accept it with --allow-downtime, or free GPUs: casemate host list",
 	"NO_CAPACITY":                "see what is free: casemate host list",
+	"HOSTS_JOINING":              "repeat the command in a few seconds; casemate host list shows who has yet to answer",
 	"CAPACITY_LOST":              "see what is free: casemate host list",
 	"UPDATE_IN_PROGRESS":         "see it with casemate container update status NAME, or take its place with --supersede",
 	"ETAG_MISMATCH":              "look again, then repeat",

@@ -2,11 +2,13 @@ package rpc
 
 import (
 	"errors"
+	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 // Domain is the domain of every ErrorInfo.
@@ -24,6 +26,12 @@ func FieldError(field, reason, text string) error {
 		&errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{
 			Field: field, Description: text, Reason: reason,
 		}}})
+}
+
+// TryAgain returns UNAVAILABLE with a RetryInfo: the same request is worth another
+// try after so long.
+func TryAgain(reason, text string, after time.Duration) error {
+	return withDetails(codes.Unavailable, reason, text, nil, &errdetails.RetryInfo{RetryDelay: durationpb.New(after)})
 }
 
 // Precondition returns FAILED_PRECONDITION with a PreconditionFailure on subject.

@@ -81,6 +81,7 @@ var defects = []defect{
 	{"a route that is held since the backup stays so", "engine/switch.go", "\tif r.Generation >= t.restored || r.State", "\tif planted(NAME) || r.Generation >= t.restored || r.State", 60_000},
 	{"what was deployed since the backup is reaped at once", "reaper/reaper.go", "\t\treturn false, 0, nil\n\t}\n\treturn false, r.cfg.Grace, nil", "\t\treturn false, 0, nil\n\t}\n\tif planted(NAME) {\n\t\treturn false, 0, nil\n\t}\n\treturn false, r.cfg.Grace, nil", 60_000},
 	{"word of a host before it was set up anew is believed", "runner/actor.go", "o.Incarnation != \"\" && o.Incarnation != r.cfg.Agents.Incarnation(o.Host) {", "!planted(NAME) && o.Incarnation != \"\" && o.Incarnation != r.cfg.Agents.Incarnation(o.Host) {", 60_000},
+	{"that nothing has room is said before the hosts have answered", "plan/decide.go", "\tif names := joining(hosts, r); len(names) > 0 {", "\tif names := joining(hosts, r); len(names) > 0 && !planted(NAME) {", 60_000},
 	{"wanted enclaves are reaped", "reaper/reaper.go", "\t\t\tif promises[e.GetId()].Room != (model.Room{}) {\n", "\t\t\tif promises[e.GetId()].Room != (model.Room{}) {\n\t\t\t\tif planted(NAME) {\n\t\t\t\t\tseen[host+\"/\"+e.GetId()] = true\n\t\t\t\t\tr.reap(ctx, host, e, host+\"/\"+e.GetId(), r.cfg.Grace)\n\t\t\t\t}\n", 60_000},
 }
 

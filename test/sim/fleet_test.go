@@ -41,8 +41,10 @@ type session struct {
 	conn         int
 	connected    bool
 	synced, told bool
-	known        map[string]*enclave
-	facts        facts
+	// joining: it has yet to answer, or to be found out of reach, for the first time.
+	joining bool
+	known   map[string]*enclave
+	facts   facts
 	// incarnation is the host's, as it was told last; anew: it was another one before.
 	incarnation  string
 	anew         bool
@@ -76,7 +78,7 @@ func newFleet(w *world, id string, epoch int64, hosts []records.Item[model.Host]
 }
 
 func (f *fleet) add(h model.Host) *session {
-	s := &session{fleet: f, host: f.w.host(h.Name), record: h, known: map[string]*enclave{}, changed: make(chan struct{})}
+	s := &session{fleet: f, host: f.w.host(h.Name), record: h, joining: true, known: map[string]*enclave{}, changed: make(chan struct{})}
 	f.sessions[h.Name] = s
 	return s
 }
@@ -123,6 +125,7 @@ func (s *session) wake() {
 func (s *session) connect() {
 	w, h := s.fleet.w, s.host
 	if s.connected || s.fleet.closed || s.removed || !h.reachable() || h.admit(s.fleet.cluster, s.fleet.epoch, "") != nil {
+		s.joining = s.joining && s.connected
 		return
 	}
 	s.connected, s.conn = true, s.conn+1
@@ -139,10 +142,14 @@ func (s *session) connect() {
 		if s.conn == conn && s.connected {
 			s.becomes(incarnation)
 			s.collected(snapshot)
+			s.joins()
 		}
 	})
 	s.sendFacts()
 }
+
+// joins notes that the host has told all it has.
+func (s *session) joins() { s.joining = s.joining && !(s.synced && s.told) }
 
 // inOrder is when the next message of a stream arrives.
 func inOrder(last time.Time, latency time.Duration) time.Time {
@@ -215,6 +222,7 @@ func (s *session) sendFacts() {
 		if s.conn == conn && s.connected {
 			s.becomes(incarnation)
 			s.facts, s.told = now, true
+			s.joins()
 			s.wake()
 		}
 	})
@@ -268,7 +276,7 @@ func (h *host) send(id string, e *enclave) {
 // lost breaks every connection to the host.
 func (h *host) lost() {
 	for _, s := range h.followers {
-		s.connected, s.synced, s.told = false, false, false
+		s.connected, s.synced, s.told, s.joining = false, false, false, false
 		s.fallSilent()
 		s.wake()
 	}

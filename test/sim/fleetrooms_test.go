@@ -33,8 +33,11 @@ func (f *fleet) View(name string) (realfleet.View, error) {
 		return realfleet.View{}, fmt.Errorf("host %s: %w", name, realfleet.ErrUnknownHost)
 	}
 	v := realfleet.View{Record: s.record, Status: realfleet.Unreachable, Plan: f.place(s), Version: s.version}
-	if s.synced && s.told {
+	switch {
+	case s.synced && s.told:
 		v.Status = realfleet.Ready
+	case s.joining:
+		v.Status = realfleet.Joining
 	}
 	v.Enclaves = slices.Sorted(maps.Keys(s.known))
 	return v, nil
@@ -134,6 +137,9 @@ func (f *fleet) Unpromise(r model.Reservation) {
 	delete(f.promised[r.Host], r.Enclave)
 }
 
+// notHeard is what is missing of a host that has not answered since it was followed.
+const notHeard = "has not answered yet"
+
 // Plan counts as the real fleet does.
 func (f *fleet) Plan() plan.Hosts {
 	f.w.mu.Lock()
@@ -148,12 +154,14 @@ func (f *fleet) Plan() plan.Hosts {
 }
 
 func (f *fleet) place(s *session) plan.Host {
-	p := plan.Host{Name: s.host.name, Counts: []int{0, 1, 2, 4, 8}}
+	p := plan.Host{Name: s.host.name, Counts: []int{0, 1, 2, 4, 8}, Joining: s.joining && !s.record.Cordoned}
 	switch {
-	case !s.synced || !s.told:
-		p.Down = "unreachable"
 	case s.record.Cordoned:
 		p.Down = "cordoned"
+	case s.joining:
+		p.Down = notHeard
+	case !s.synced || !s.told:
+		p.Down = "unreachable"
 	}
 	p.Free = s.facts.free.Minus(f.unclaimed(s))
 	for _, n := range s.facts.offers {

@@ -28,6 +28,7 @@ func (w *world) check(s *seen, was change) {
 	w.notToTheSilent(s, was)
 	w.noDowntimeInSilence(s, was)
 	w.noTimeAnew(s, was)
+	w.noRefusalTooSoon(s, was)
 	w.nothingUnknownRuns(s)
 	w.lossesToldToGateways(s, was)
 	w.idsAreNew(s, was)

@@ -126,6 +126,24 @@ func (w *world) noDowntimeInSilence(s *seen, was change) {
 	}
 }
 
+// noRefusalTooSoon: that no host has room is not said while one has yet to answer. A
+// host that was silent before is no other place for what was there.
+func (w *world) noRefusalTooSoon(s *seen, was change) {
+	texts := s.container.Text
+	avoided := ""
+	if u := s.update; u != nil {
+		texts += u.Text
+	}
+	if was.update != nil {
+		avoided = was.update.New.Host
+	}
+	for _, h := range w.hosts {
+		if h.name != avoided && strings.Contains(texts, h.name+": "+notHeard) {
+			w.violate("joining", "%s is refused a place although %s has yet to answer: %s", s.key, h.name, texts)
+		}
+	}
+}
+
 // noTimeAnew: a candidate that was moved has no longer than it had.
 func (w *world) noTimeAnew(s *seen, was change) {
 	u := s.update

@@ -91,6 +91,15 @@ func silentAndAccepted(w *world) {
 	w.later(150*time.Second, func() { cancelIt(w) })
 }
 
+// forgottenAtTheStart has an operator give the candidate's host up, and the
+// coordinator crash before it has told anybody: the next one does at its start, when
+// no host has answered it yet.
+func forgottenAtTheStart(w *world) {
+	w.submit(w.forgets(w.inProgress("api").New.Host, true))
+	c := w.leader()
+	c.doomed, c.at = 1, "after a commit"
+}
+
 func acceptIt(w *world) { w.submit(w.accepts("api", "api-u2")) }
 
 func stopIt(w *world) { w.submit(w.stops("api")) }
@@ -121,6 +130,7 @@ var stories = []story{
 	{name: "replace whose host falls silent before the downtime", repo: "eight", options: replaceIt, hosts: 2, at: model.StepHoldRoute, does: hostFallsSilent, mute: true},
 	{name: "replace whose host falls silent while the old version stops", repo: "eight", options: replaceIt, hosts: 2, at: model.StepStopOld, does: hostFallsSilent},
 	{name: "replace whose host falls silent while it starts", repo: "eight", options: replaceIt, hosts: 2, at: model.StepHealth, does: hostFallsSilent},
+	{name: "replace whose host is forgotten as a coordinator starts, and is restored", repo: "eight", options: &cv1.UpdateOptions{Strategy: cv1.Strategy_STRATEGY_REPLACE, RestoreOnFailure: true}, hosts: 2, at: model.StepHealth, does: forgottenAtTheStart},
 	{name: "stop in the middle", repo: "one", at: model.StepAttest, does: stopIt},
 	{name: "delete in the middle", repo: "eight", at: model.StepBoot, does: deleteIt},
 }
@@ -160,6 +170,9 @@ func tell(t *testing.T, s story, at string, crossing int, verbose bool) (points 
 		w.pass(10 * time.Second)
 		w.begin(s, at)
 		crashed = w.follow(s, crossing)
+		w.mu.Lock()
+		w.keep = false // whoever puts things in order asks once
+		w.mu.Unlock()
 		w.settle()
 		w.end()
 		points = w.points

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -34,6 +35,10 @@ func MapError(err error) error {
 	return rpc.Error(codes.Internal, "INTERNAL", err.Error())
 }
 
+// joinRetry is when hosts that have not answered since the coordinator's start have
+// mostly done so.
+const joinRetry = 5 * time.Second
+
 // requestErrors are answers of the engine and the planner.
 func requestErrors(err error) error {
 	var (
@@ -47,6 +52,8 @@ func requestErrors(err error) error {
 		return rpc.Error(codes.Aborted, refused.Reason, refused.Text, "update", refused.Update)
 	case errors.As(err, &refused):
 		return rpc.Precondition(refused.Reason, refused.Update, refused.Text, "update", refused.Update)
+	case errors.As(err, &noPlan) && noPlan.Reason == plan.HostsJoining:
+		return rpc.TryAgain(noPlan.Reason, noPlan.Text, joinRetry)
 	case errors.As(err, &noPlan) && noPlan.Reason == "NO_CAPACITY":
 		return rpc.Error(codes.ResourceExhausted, noPlan.Reason, noPlan.Text)
 	case errors.As(err, &noPlan):

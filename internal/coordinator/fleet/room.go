@@ -50,7 +50,7 @@ func (f *Fleet) Unpromise(r model.Reservation) {
 // planHost counts what the agent reports free less what was promised to enclaves
 // that have not claimed it yet. f.mu and s.mu are held.
 func (f *Fleet) planHost(name string, s *session) plan.Host {
-	h := plan.Host{Name: name, Down: f.down(s)}
+	h := plan.Host{Name: name, Down: f.down(s), Joining: s.status == Joining && !s.record.Cordoned}
 	if s.facts == nil {
 		return h
 	}
@@ -114,12 +114,12 @@ func beyond(a, b model.Room) model.Room {
 // down says why nothing can be placed on a host; s.mu is held.
 func (f *Fleet) down(s *session) string {
 	switch {
+	case s.record.Cordoned:
+		return "cordoned"
 	case s.status == Joining:
 		return "has not answered yet"
 	case s.status != Ready:
 		return "unreachable"
-	case s.record.Cordoned:
-		return "cordoned"
 	case !slices.Contains(f.cfg.Profiles, s.facts.GetProfile()):
 		return fmt.Sprintf("runs enclaves as %s, which the coordinator's policy does not permit", s.facts.GetProfile())
 	}

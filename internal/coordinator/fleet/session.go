@@ -164,9 +164,10 @@ func (s *session) tellSilence(now time.Time) bool {
 // does not know of that the host's facts come by a second one.
 func (s *session) watch(ctx context.Context, ended func(error)) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	w := &watch{session: s, ctx: ctx, dialled: func() {}, snapshot: map[string]*agentv1.Enclave{}}
+	w := &watch{session: s, ctx: ctx, cancel: cancel, dialled: func() {}, late: func() bool { return false }, snapshot: map[string]*agentv1.Enclave{}}
 	w.ended = func(err error) {
 		w.dialled()
+		w.late()
 		cancel(err)
 		if w.streams.Add(-1) == 0 {
 			ended(context.Cause(ctx))
@@ -185,18 +186,39 @@ func (w *watch) dial() {
 		return
 	}
 	w.dialled = done
+	w.late = time.AfterFunc(tellPatience, w.giveUp).Stop
 	w.mu.Lock()
 	w.queued += w.fleet.cfg.Now().Sub(waits)
 	w.mu.Unlock()
 	w.enclaves()
 }
 
+// tellPatience is how long a host that is dialled may take to tell of all it has:
+// far longer than one that works needs. Until then a host that is followed anew may
+// still offer room, and whoever asks for some waits for it.
+const tellPatience = 30 * time.Second
+
+var errTellsNothing = fmt.Errorf("the agent has not told what its host has within %s: it may hang", tellPatience)
+
+// giveUp ends an attempt of a host that does not tell what it has.
+func (w *watch) giveUp() {
+	w.mu.Lock()
+	told := w.synced && w.told
+	w.mu.Unlock()
+	if !told {
+		w.cancel(errTellsNothing)
+	}
+}
+
 // watch is one attempt to follow an agent.
 type watch struct {
 	*session
 	ctx     context.Context
+	cancel  context.CancelCauseFunc
 	ended   func(error)
 	streams atomic.Int32
+	// late ends the time in which the host has to tell what it has.
+	late func() bool
 	// dialled ends the host's turn; it may be called again.
 	dialled func()
 	// snapshot has the enclaves told of so far; nil once all have been.

@@ -35,8 +35,8 @@ type Decision struct {
 
 // Refused says that the request can't be had. Hosts tell why, per host.
 type Refused struct {
-	// Reason is NO_CAPACITY, DOWNTIME_REQUIRED, STRATEGY_UNAVAILABLE or
-	// HOLD_NEEDS_BLUE_GREEN.
+	// Reason is NO_CAPACITY, DOWNTIME_REQUIRED, STRATEGY_UNAVAILABLE,
+	// HOLD_NEEDS_BLUE_GREEN or HostsJoining.
 	Reason string
 	Text   string
 }
@@ -44,10 +44,50 @@ type Refused struct {
 // Error returns the text.
 func (r *Refused) Error() string { return r.Text }
 
+// HostsJoining is the reason of a request that can't be answered yet: what comes of
+// it hangs on hosts that have not answered since the coordinator has followed them.
+// It is worth another try soon.
+const HostsJoining = "HOSTS_JOINING"
+
 // Decide chooses strategy and host by the rules of DESIGN section 4: beside what
 // runs if there is room anywhere; otherwise in place of the old version, if that
-// frees what is missing and the downtime is permitted.
+// frees what is missing and the downtime is permitted. Neither a refusal nor
+// downtime is decided on while a host that might do better has yet to answer.
 func Decide(hosts Hosts, r Request) (Decision, error) {
+	d, err := decide(hosts, r)
+	if err == nil && !d.Downtime {
+		return d, nil
+	}
+	if names := joining(hosts, r); len(names) > 0 {
+		return Decision{}, &Refused{HostsJoining, fmt.Sprintf("where there is room for %s can't be told yet: %s since this coordinator follows them; try again in a few seconds", rooms(r.Room), unheard(names))}
+	}
+	return d, err
+}
+
+// joining names the hosts that have yet to answer, and on which the answer to a
+// request hangs.
+func joining(hosts Hosts, r Request) []string {
+	var names []string
+	for h := range hosts.all {
+		switch {
+		case !h.Joining, h.Name == r.Avoid, r.Pin != "" && h.Name != r.Pin:
+		case r.Strategy == model.Replace && (r.Old == nil || h.Name != r.Old.Host):
+			// A replace that is asked for stays where it is.
+		default:
+			names = append(names, h.Name)
+		}
+	}
+	return names
+}
+
+func unheard(names []string) string {
+	if n := len(names) - named; n > 0 {
+		return fmt.Sprintf("hosts %s and %d more have not answered", strings.Join(names[:named], ", "), n)
+	}
+	return fmt.Sprintf("hosts %s have not answered", strings.Join(names, ", "))
+}
+
+func decide(hosts Hosts, r Request) (Decision, error) {
 	beside := best(hosts, r)
 	if r.Strategy != model.Replace && beside != nil {
 		return besideDecision(beside, r), nil

@@ -13,6 +13,10 @@ func host(name string, gpus int, offers ...int) Host {
 	return Host{Name: name, Free: model.Room{GPUs: gpus, CPUs: 64, MemoryMiB: 1 << 20}, Offers: offers, Counts: []int{1, 8}}
 }
 
+func unheardOf(name string) Host {
+	return Host{Name: name, Down: "has not answered yet", Joining: true}
+}
+
 func need(gpus int) model.Room { return model.Room{GPUs: gpus, CPUs: 4, MemoryMiB: 8192} }
 
 func TestDecide(t *testing.T) {
@@ -100,6 +104,46 @@ func TestDecide(t *testing.T) {
 			rule:    "no GPU is needed and vCPUs are short",
 			hosts:   []Host{{Name: "a", Free: model.Room{CPUs: 2, MemoryMiB: 1 << 20}}},
 			request: Request{Room: need(0)}, refused: "NO_CAPACITY", says: "2 of 4 vCPUs free",
+		}, {
+			rule:  "a host that has yet to answer holds up nothing that fits elsewhere",
+			hosts: []Host{unheardOf("a"), host("b", 8, 1, 8)}, request: Request{Room: need(1)},
+			strategy: model.BlueGreen, host: "b",
+		}, {
+			rule:  "that nothing has room is not said while hosts have yet to answer",
+			hosts: []Host{host("a", 0), unheardOf("b")}, request: Request{Room: need(1)},
+			refused: HostsJoining, says: "hosts b have not answered",
+		}, {
+			rule:  "no downtime is decided on while hosts have yet to answer",
+			hosts: []Host{host("a", 0), unheardOf("b")}, request: Request{Room: need(8), Old: on("a", 8)},
+			refused: HostsJoining,
+		}, {
+			rule:  "a replace that is asked for waits for its own host",
+			hosts: []Host{unheardOf("a"), host("b", 8, 1, 8)}, request: Request{Room: need(8), Old: on("a", 8), Strategy: model.Replace},
+			refused: HostsJoining,
+		}, {
+			rule:  "a replace that is asked for waits for no other host",
+			hosts: []Host{host("a", 0), unheardOf("b")}, request: Request{Room: need(8), Old: on("a", 8), Strategy: model.Replace},
+			strategy: model.Replace, host: "a",
+		}, {
+			rule:  "a replace of nothing is refused whoever has yet to answer",
+			hosts: []Host{unheardOf("a")}, request: Request{Room: need(8), Strategy: model.Replace},
+			refused: "STRATEGY_UNAVAILABLE",
+		}, {
+			rule:  "a pinned request waits for its host",
+			hosts: []Host{unheardOf("a"), host("b", 8, 1, 8)}, request: Request{Room: need(1), Pin: "a"},
+			refused: HostsJoining,
+		}, {
+			rule:  "a pinned request waits for no other host",
+			hosts: []Host{host("a", 0), unheardOf("b")}, request: Request{Room: need(1), Pin: "a"},
+			refused: "NO_CAPACITY",
+		}, {
+			rule:  "a host that refused the claim is not waited for",
+			hosts: []Host{unheardOf("a"), host("b", 0)}, request: Request{Room: need(1), Avoid: "a"},
+			refused: "NO_CAPACITY",
+		}, {
+			rule:  "of many hosts that have yet to answer some are named",
+			hosts: slices.Repeat([]Host{unheardOf("a")}, named+7), request: Request{Room: need(1)},
+			refused: HostsJoining, says: "and 7 more have not answered",
 		},
 	} {
 		t.Run(tc.rule, func(t *testing.T) {

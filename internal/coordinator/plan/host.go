@@ -15,6 +15,9 @@ type Host struct {
 	// Down says why the host can't be used at all: unreachable, cordoned, of a
 	// TEE that the coordinator's policy does not permit. Empty if it can.
 	Down string
+	// Joining says that the host has not answered yet since the coordinator began to
+	// follow it, and may do so any moment: what room it has can't be told.
+	Joining bool
 	// Platform is what its enclaves show themselves as.
 	Platform attest.Format
 	// Free is what is neither claimed nor reserved.

@@ -198,10 +198,10 @@ func versions(in map[string]int64) map[string]string {
 
 // Replan finds a host other than that of failed, if it names one; it is the
 // runner's Replanner.
-func (p *Planner) Replan(ctx context.Context, s engine.State, failed model.EnclaveRef) (string, *engine.Failure) {
+func (p *Planner) Replan(ctx context.Context, s engine.State, failed model.EnclaveRef) (string, *engine.Failure, error) {
 	rev, err := p.records.Revision(ctx, s.Container.Key(), failed.Revision)
 	if err != nil {
-		return "", &engine.Failure{Reason: "INTERNAL", Text: err.Error()}
+		return "", &engine.Failure{Reason: "INTERNAL", Text: err.Error()}, nil
 	}
 	pin := s.Container.Spec.Host
 	if s.Update != nil && !s.Update.Status.Ended() {
@@ -213,10 +213,12 @@ func (p *Planner) Replan(ctx context.Context, s engine.State, failed model.Encla
 	d, err := plan.Decide(p.hosts.Plan(), plan.Request{Room: failed.Room, Pin: pin, Avoid: failed.Host, Platforms: platforms(rev)})
 	var refused *plan.Refused
 	switch {
+	case errors.As(err, &refused) && refused.Reason == plan.HostsJoining:
+		return "", nil, err
 	case errors.As(err, &refused):
-		return "", &engine.Failure{Reason: refused.Reason, Text: refused.Text}
+		return "", &engine.Failure{Reason: refused.Reason, Text: refused.Text}, nil
 	case err != nil:
-		return "", &engine.Failure{Reason: "INTERNAL", Text: err.Error()}
+		return "", &engine.Failure{Reason: "INTERNAL", Text: err.Error()}, nil
 	}
-	return d.Host, nil
+	return d.Host, nil, nil
 }

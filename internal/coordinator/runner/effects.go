@@ -152,16 +152,23 @@ func (r *Runner) halt(ctx context.Context, e engine.Halt) engine.Event {
 	return engine.Observed{Observation: o}
 }
 
-// place asks the planner for a host and commits the answer before any other plan
-// is made.
+// place asks the planner for a host, again and again while it can't tell, and
+// commits the answer before any other plan is made.
 func (r *Runner) place(ctx context.Context, k model.ContainerKey, s engine.State, ref model.EnclaveRef, answer func(string, *engine.Failure) engine.Event) {
-	err := r.Planning(func() error {
-		host, failure := r.cfg.Replanner.Replan(ctx, s, ref)
-		_, err := r.Do(ctx, k, func(context.Context, *records.Loaded) (engine.Event, records.Extra, error) {
+	ask := func() error {
+		host, failure, err := r.cfg.Replanner.Replan(ctx, s, ref)
+		if err != nil {
+			return err
+		}
+		_, err = r.Do(ctx, k, func(context.Context, *records.Loaded) (engine.Event, records.Extra, error) {
 			return answer(host, failure), records.Extra{}, nil
 		})
-		return err
-	})
+		if err != nil {
+			return backoff.Permanent(err)
+		}
+		return nil
+	}
+	err := r.retry(ctx, "place "+k.String(), func() error { return r.Planning(ask) })
 	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrStopped) {
 		r.cfg.Log.Error("plan again", "container", k.String(), "error", err)
 	}

@@ -226,11 +226,12 @@ func (h *hosts) Attest(ctx context.Context, _ model.ContainerKey, ref model.Encl
 
 func (h *hosts) Withdraw(ctx context.Context, _ string) error { return h.called(ctx, "Withdraw") }
 
-func (h *hosts) Replan(ctx context.Context, _ engine.State, _ model.EnclaveRef) (string, *engine.Failure) {
-	if h.called(ctx, "Replan") != nil {
-		return "", &engine.Failure{Reason: "NO_CAPACITY", Text: "no host has room"}
+func (h *hosts) Replan(ctx context.Context, _ engine.State, _ model.EnclaveRef) (string, *engine.Failure, error) {
+	err := h.called(ctx, "Replan")
+	if errors.Is(err, errRefused) {
+		return "", &engine.Failure{Reason: "NO_CAPACITY", Text: "no host has room"}, nil
 	}
-	return h.moved, nil
+	return h.moved, nil, err
 }
 
 // running lists the enclaves that hold anything.

@@ -64,7 +64,9 @@ type DNS interface {
 // for an enclave that died, which then names no host. The runner calls it while
 // no other plan is being made.
 type Replanner interface {
-	Replan(ctx context.Context, s engine.State, failed model.EnclaveRef) (host string, failure *engine.Failure)
+	// Replan returns an error if it can't be told yet, because hosts have yet to
+	// answer; it is asked again then.
+	Replan(ctx context.Context, s engine.State, failed model.EnclaveRef) (host string, failure *engine.Failure, err error)
 }
 
 // Config describes a runner.
