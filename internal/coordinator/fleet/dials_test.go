@@ -1,11 +1,13 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -22,11 +24,16 @@ import (
 type network struct {
 	// each is how long one host takes alone.
 	each time.Duration
-	// cut says that no host can be reached.
-	cut bool
+	// places is how many are dialled at a time, turns if it is 0.
+	places int
 
 	mu                  sync.Mutex
 	dialling, most, all int
+	// cut are the hosts that can't be reached, if they are not all; agents that are
+	// down refuse at once. What is open breaks with broken.
+	cutAll, down bool
+	cut          map[string]bool
+	broken       chan struct{}
 }
 
 // turns are as many as a fleet dials at a time here.
@@ -43,12 +50,30 @@ func (n *network) seen() (most, all int) {
 	return n.most, n.all
 }
 
-func (n *network) dial(string) (Conn, error) { return &line{n: n}, nil }
+// set changes what can be reached.
+func (n *network) set(change func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	change()
+}
+
+// restart takes every agent that can be reached down, and up again after d.
+func (n *network) restart(d time.Duration) {
+	n.set(func() {
+		close(n.broken)
+		n.broken, n.down = make(chan struct{}), true
+	})
+	time.Sleep(d)
+	n.set(func() { n.down = false })
+}
+
+func (n *network) dial(host string) (Conn, error) { return &line{n: n, host: host}, nil }
 
 // line is the connection to a host without enclaves.
 type line struct {
 	grpc.ClientConnInterface
-	n *network
+	n    *network
+	host string
 }
 
 func (*line) Close() error { return nil }
@@ -59,19 +84,20 @@ func (l *line) NewStream(ctx context.Context, _ *grpc.StreamDesc, _ string, _ ..
 	l.n.dialling++
 	l.n.all++
 	l.n.most = max(l.n.most, l.n.dialling)
-	takes := time.Duration(l.n.dialling) * l.n.each
-	if l.n.cut {
+	takes, broken := time.Duration(l.n.dialling)*l.n.each, l.n.broken
+	if l.n.cutAll || l.n.cut[l.host] {
 		takes = gives
 	}
+	refused := l.n.down && takes < gives
 	l.n.mu.Unlock()
 	wait(ctx, min(takes, gives))
 	l.n.mu.Lock()
 	l.n.dialling--
 	l.n.mu.Unlock()
-	if takes >= gives {
+	if takes >= gives || refused {
 		return nil, errors.New("no answer")
 	}
-	return &stream{ctx: ctx, first: []*agentv1.WatchEnclavesResponse{
+	return &stream{ctx: ctx, broken: broken, first: []*agentv1.WatchEnclavesResponse{
 		{Event: &agentv1.WatchEnclavesResponse_Host{Host: facts(8)}},
 		{Event: &agentv1.WatchEnclavesResponse_Synced{Synced: &agentv1.EnclavesSynced{}}},
 	}}, nil
@@ -80,8 +106,9 @@ func (l *line) NewStream(ctx context.Context, _ *grpc.StreamDesc, _ string, _ ..
 // stream tells of the host, and nothing more.
 type stream struct {
 	grpc.ClientStream
-	ctx   context.Context
-	first []*agentv1.WatchEnclavesResponse
+	ctx    context.Context
+	broken chan struct{}
+	first  []*agentv1.WatchEnclavesResponse
 }
 
 func (*stream) SendMsg(any) error { return nil }
@@ -89,7 +116,10 @@ func (*stream) CloseSend() error  { return nil }
 
 func (s *stream) RecvMsg(m any) error {
 	if len(s.first) == 0 {
-		<-s.ctx.Done()
+		select {
+		case <-s.ctx.Done():
+		case <-s.broken:
+		}
 		return io.EOF
 	}
 	m.(*agentv1.WatchEnclavesResponse).Event = s.first[0].GetEvent()
@@ -101,6 +131,7 @@ func (s *stream) RecvMsg(m any) error {
 func crowd(t *testing.T, n *network, hosts int, then func(f *Fleet, h *heard)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
+		n.broken = make(chan struct{})
 		h := &heard{}
 		f, err := New(Config{
 			Log: slog.New(slog.DiscardHandler), ClusterID: "c1", Epoch: 3, Dial: n.dial, Now: time.Now, Silent: patience,
@@ -109,7 +140,7 @@ func crowd(t *testing.T, n *network, hosts int, then func(f *Fleet, h *heard)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.dials = make(dials, turns)
+		f.dials = newDials(cmp.Or(n.places, turns))
 		f.SetSink(h)
 		for i := range hosts {
 			name := fmt.Sprintf("h%d", i)
@@ -162,7 +193,7 @@ func TestHostsThatAnswerAreNotSilentBecauseThereAreMany(t *testing.T) {
 
 func TestWaitingForItsTurnIsNoSilenceOfAHost(t *testing.T) {
 	const hosts = 4 * turns
-	n := &network{cut: true}
+	n := &network{cutAll: true}
 	crowd(t, n, hosts, func(_ *Fleet, h *heard) {
 		// Each has been dialled twice at most, and waits for a third time.
 		time.Sleep(2*hosts/turns*gives - time.Second)
@@ -183,12 +214,12 @@ func TestWaitingForItsTurnIsNoSilenceOfAHost(t *testing.T) {
 
 func TestAHostThatTellsNothingHoldsUpNobodyForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d, began := make(dials, 1), time.Now()
-		first, err := d.begin(t.Context())
+		d, began := newDials(1), time.Now()
+		first, err := d.begin(t.Context(), true)
 		if err != nil {
 			t.Fatal(err)
 		}
-		second, err := d.begin(t.Context())
+		second, err := d.begin(t.Context(), true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -196,12 +227,131 @@ func TestAHostThatTellsNothingHoldsUpNobodyForLong(t *testing.T) {
 			t.Errorf("the next host's turn came after %s, want %s", waited, dialPatience)
 		}
 		first() // it tells at last; the turn is the other's
-		if len(d) != 1 {
+		if d.free != 0 {
 			t.Error("the turn that was over was ended again")
 		}
 		second()
-		if len(d) != 0 {
+		if d.free != 1 {
 			t.Error("the turn did not end")
+		}
+	})
+}
+
+// inLine has hosts wait for the only place, and returns how to take the place of
+// the one before.
+func inLine(t *testing.T, d *dials, likely, doomed int) (next func() (wasLikely bool)) {
+	t.Helper()
+	type got struct {
+		likely bool
+		done   func()
+	}
+	come := make(chan got)
+	done, err := d.begin(t.Context(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range likely + doomed {
+		go func() {
+			done, err := d.begin(t.Context(), i < likely)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			come <- got{i < likely, done}
+		}()
+	}
+	synctest.Wait()
+	return func() bool {
+		done()
+		g := <-come
+		done = g.done
+		return g.likely
+	}
+}
+
+func TestHostsThatAreLikelyToAnswerGoFirstAndDontStarveTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		next := inLine(t, newDials(1), 6, 3)
+		var got []bool
+		for range 9 {
+			got = append(got, next())
+		}
+		if want := []bool{true, true, true, false, true, true, true, false, false}; !slices.Equal(got, want) {
+			t.Errorf("likely hosts went %v, want %v", got, want)
+		}
+	})
+}
+
+func TestWhoeverWaitsNoLongerTakesNoPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDials(1)
+		first, err := d.begin(t.Context(), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		left := make(chan error)
+		go func() {
+			_, err := d.begin(ctx, true)
+			left <- err
+		}()
+		synctest.Wait()
+		cancel()
+		if err := <-left; !errors.Is(err, context.Canceled) {
+			t.Errorf("whoever waits no longer got %v", err)
+		}
+		given := d.line(true)
+		first()
+		select {
+		case <-given.come:
+		default:
+			t.Error("the next in line did not get the place")
+		}
+		d.leave(given) // just as its turn has come
+		if d.free != 1 {
+			t.Errorf("%d places are free, want the only one", d.free)
+		}
+	})
+}
+
+// found waits until so many hosts are ready, and returns how long that took.
+func found(t *testing.T, f *Fleet, hosts int) time.Duration {
+	t.Helper()
+	began := time.Now()
+	for time.Since(began) < time.Hour {
+		if f.Census().Hosts[Ready] == hosts {
+			return time.Since(began)
+		}
+		time.Sleep(500 * time.Millisecond)
+		synctest.Wait()
+	}
+	t.Fatalf("%d of %d hosts are ready after an hour", f.Census().Hosts[Ready], hosts)
+	return 0
+}
+
+func TestHostsThatAnswerAreFoundAmongThousandsThatDoNot(t *testing.T) {
+	hosts, places := 10_000, dialsAtOnce
+	if raceEnabled { // it bounds the goroutines
+		hosts, places = hosts/5, places/5
+	}
+	answer, round := hosts/100, time.Duration(hosts/places+1)*gives
+	n := &network{places: places, cut: map[string]bool{}}
+	for i := range hosts {
+		n.cut[fmt.Sprintf("h%d", i)] = i%100 > 0
+	}
+	crowd(t, n, hosts, func(f *Fleet, _ *heard) {
+		if took := found(t, f, answer); took > round {
+			t.Errorf("%d hosts among %d of which nothing is known were found after %s, want them within %s", answer, hosts, took, round)
+		}
+		time.Sleep(2 * round) // which of them don't answer is known
+		n.restart(3 * time.Second)
+		// A pause of up to 7.5 s between two tries, and a place.
+		if took, limit := found(t, f, answer), 8*time.Second+dialPatience; took > limit {
+			t.Errorf("%d agents that were restarted were found after %s, want them within %s", answer, took, limit)
+		}
+		n.set(func() { n.cut["h1"] = false })
+		if took, limit := found(t, f, answer+1), 8*time.Second+round; took > limit {
+			t.Errorf("a host that answers again was found after %s, want it within %s", took, limit)
 		}
 	})
 }

@@ -55,7 +55,7 @@ type Fleet struct {
 	sink Sink
 	// ctx is that of Run; sessions live in it.
 	runs  sync.WaitGroup
-	dials dials
+	dials *dials
 
 	mu       sync.RWMutex
 	ctx      context.Context
@@ -75,7 +75,7 @@ func New(cfg Config) (*Fleet, error) {
 	}
 	return &Fleet{
 		cfg: cfg, hosts: map[string]*session{}, promises: map[string]map[string]model.Reservation{},
-		dials: make(dials, dialsAtOnce), changed: make(chan struct{}),
+		dials: newDials(dialsAtOnce), changed: make(chan struct{}),
 	}, nil
 }
 

@@ -180,7 +180,7 @@ func (s *session) watch(ctx context.Context, ended func(error)) {
 // dial begins to watch when it is this host's turn.
 func (w *watch) dial() {
 	waits := w.fleet.cfg.Now()
-	done, err := w.fleet.dials.begin(w.ctx)
+	done, err := w.fleet.dials.begin(w.ctx, w.likely(waits))
 	if err != nil {
 		w.ended(err)
 		return
@@ -191,6 +191,14 @@ func (w *watch) dial() {
 	w.queued += w.fleet.cfg.Now().Sub(waits)
 	w.mu.Unlock()
 	w.enclaves()
+}
+
+// likely says whether a host answers as far as is known: it has not been tried, or
+// was lost so short a time ago that its agent may as well be restarting.
+func (s *session) likely(now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lostAt.IsZero() || now.Sub(s.lostAt) < noticeAfter
 }
 
 // tellPatience is how long a host that is dialled may take to tell of all it has:
