@@ -24,6 +24,13 @@ func (f *fleet) statuses(t *testing.T, name string, spec *cv1.ContainerSpec, las
 	if err != nil {
 		t.Fatal(err)
 	}
+	for synced := false; !synced; { // so that it is open before there is anything to see
+		m, err := stream.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		synced = m.GetSynced() != nil
+	}
 	if _, err := f.Containers.CreateContainer(ctx, &cv1.CreateContainerRequest{Org: dev.Org, Name: name, Spec: spec}); err != nil {
 		t.Fatal(err)
 	}

@@ -31,7 +31,7 @@ func appendTo(t *testing.T, f *fleet, name, text string) {
 
 func TestEveryFaultFailsTheUpdateWithItsReasonAndHurtsNobody(t *testing.T) {
 	t.Parallel()
-	f := start(t, dev.Options{Hosts: []string{"none"}, Limits: append([]string{"pending: 5s"}, limits...)})
+	f := start(t, dev.Options{Hosts: []string{"none"}, Limits: append([]string{"pending: 15s"}, limits...)})
 	for _, c := range []struct{ fault, reason string }{
 		{"image-missing", "IMAGE_MISSING"},
 		{"prepare-fails", "PREPARE_FAILED"},
@@ -68,7 +68,7 @@ func TestEveryFaultFailsTheUpdateWithItsReasonAndHurtsNobody(t *testing.T) {
 func TestAnEnclaveThatDiesIsToldAndStartedAgain(t *testing.T) {
 	t.Parallel()
 	f := blueGreens(t)
-	f.running(t, "mortal", app{fault: "dies-after:5s"})
+	f.running(t, "mortal", app{fault: "dies-after:10s"}) // time to be deployed on a slow machine
 	first := f.get(t, "mortal").GetActiveEnclave()
 	c := f.is(t, "mortal", deploying)
 	if c.GetReason() != "VM_EXITED" || !strings.Contains(c.GetText(), "started again") || c.GetActiveEnclave() != "" {
@@ -92,7 +92,7 @@ func TestAnEnclaveThatDiesIsToldAndStartedAgain(t *testing.T) {
 func TestAServingEnclaveThatIsUnhealthyIsToldAndKeepsItsTraffic(t *testing.T) {
 	t.Parallel()
 	f := blueGreens(t)
-	f.running(t, "ailing", app{fault: "unhealthy-after:2s"})
+	f.running(t, "ailing", app{fault: "unhealthy-after:10s"}) // time to be deployed on a slow machine
 	err := f.AwaitContainer(bounded(t), "ailing", func(c *cv1.Container) bool { return c.GetReason() == "UNHEALTHY" })
 	if err != nil {
 		t.Fatal(err)

@@ -22,7 +22,7 @@ import (
 )
 
 // patience bounds everything a test waits for; nothing takes nearly as long.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 // fleet is a running fleet with its API.
 type fleet struct {

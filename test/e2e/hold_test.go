@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"testing"
-	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -21,12 +20,14 @@ func (f *fleet) accept(t *testing.T, u *cv1.Update) error {
 func TestAHeldCandidateServesOnceItIsAccepted(t *testing.T) {
 	t.Parallel()
 	f := blueGreens(t)
-	f.running(t, "held", app{}, app{boot: 400 * time.Millisecond})
+	f.running(t, "held", app{}, app{}, app{}.loading())
 	l := f.load(t, "held")
-	u := f.begin(t, "held", "v2", hold)
+	u := f.begin(t, "held", "v3", hold)
 	wantError(t, f.accept(t, &cv1.Update{Container: "held", Id: u.GetId()}), codes.FailedPrecondition, "NOT_READY", u.GetId())
-	early := u
-	u = f.at(t, u, cv1.UpdateStep_UPDATE_STEP_HOLD)
+	f.cancel(t, u)
+	f.ended(t, u, cancelled)
+	early := f.beginAt(t, "held", "v2", hold, cv1.UpdateStep_UPDATE_STEP_PREPARE)
+	u = f.at(t, early, cv1.UpdateStep_UPDATE_STEP_HOLD)
 	if u.GetStatus() != cv1.UpdateStatus_UPDATE_STATUS_READY {
 		t.Errorf("a held update is %s, want READY", u.GetStatus())
 	}
@@ -49,7 +50,7 @@ func TestAHeldCandidateServesOnceItIsAccepted(t *testing.T) {
 func TestACandidateThatIsNotHealthyAnyMoreIsNotAccepted(t *testing.T) {
 	t.Parallel()
 	f := blueGreens(t)
-	f.running(t, "sick", app{}, app{fault: "unhealthy-after:2s"})
+	f.running(t, "sick", app{}, app{fault: "unhealthy-after:10s"}) // and healthy long enough for a slow machine
 	u := f.at(t, f.begin(t, "sick", "v2", hold), cv1.UpdateStep_UPDATE_STEP_HOLD)
 	unhealthy := func(u *cv1.Update) bool {
 		for _, s := range u.GetStages() {
@@ -90,7 +91,7 @@ func (f *fleet) tryCancel(t *testing.T, u *cv1.Update) error {
 func TestHoldAcceptAndCancelFromTheCommandLine(t *testing.T) {
 	t.Parallel()
 	f := blueGreens(t)
-	f.running(t, "hands", app{}, app{}, app{boot: 20 * time.Second})
+	f.running(t, "hands", app{}, app{}, app{}.loading())
 	f.fails(t, 1, "", "container", "update", "cancel", "hands")
 	says(t, f.ok(t, "container", "relaunch", "hands", "--tag", "v2", "--hold", "--yes"), "accept")
 	says(t, f.ok(t, "container", "update", "status", "hands"), "READY")

@@ -131,9 +131,19 @@ func (f *fleet) begin(t *testing.T, name, to string, o *cv1.UpdateOptions) *cv1.
 	return u
 }
 
-// beginAt starts an update and returns when a watch that was open before shows it
-// in a step. No step is too short to be seen: a watch skips nothing.
+// beginAt starts an update and returns when it is in a step.
 func (f *fleet) beginAt(t *testing.T, name, to string, o *cv1.UpdateOptions, step cv1.UpdateStep) *cv1.Update {
+	t.Helper()
+	u := f.watched(t, name, to, o, func(u *cv1.Update) bool { return u.GetStep() == step || dev.Ended(u) })
+	if u.GetStep() != step {
+		t.Fatalf("update %s ended as %s (%s) and never was in %s", u.GetId(), u.GetStatus(), u.GetText(), step)
+	}
+	return u
+}
+
+// watched starts an update and returns when a watch that was open before shows that
+// cond holds. No state is too short to be seen: a watch skips nothing.
+func (f *fleet) watched(t *testing.T, name, to string, o *cv1.UpdateOptions, cond func(*cv1.Update) bool) *cv1.Update {
 	t.Helper()
 	ctx, cancel := context.WithCancel(bounded(t))
 	defer cancel()
@@ -157,15 +167,8 @@ func (f *fleet) beginAt(t *testing.T, name, to string, o *cv1.UpdateOptions, ste
 		if err != nil {
 			t.Fatal(err)
 		}
-		u := m.GetChanged()
-		if u.GetId() != r.GetUpdate().GetId() {
-			continue
-		}
-		if u.GetStep() == step {
+		if u := m.GetChanged(); u.GetId() == r.GetUpdate().GetId() && cond(u) {
 			return u
-		}
-		if dev.Ended(u) {
-			t.Fatalf("update %s ended as %s (%s) and never was in %s", u.GetId(), u.GetStatus(), u.GetText(), step)
 		}
 	}
 }

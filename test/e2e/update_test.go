@@ -39,16 +39,20 @@ func TestABlueGreenUpdateLosesNoRequest(t *testing.T) {
 func TestTheOldVersionServesWhileTheNewOneBoots(t *testing.T) {
 	t.Parallel()
 	f := blueGreens(t)
-	f.running(t, "boots", app{}, app{boot: 600 * time.Millisecond, load: 300 * time.Millisecond})
+	f.running(t, "boots", app{}, app{boot: 300 * time.Millisecond}.loading())
 	old := f.get(t, "boots").GetActiveEnclave()
-	u := f.begin(t, "boots", "v2", nil)
-	for _, step := range []cv1.UpdateStep{cv1.UpdateStep_UPDATE_STEP_BOOT, cv1.UpdateStep_UPDATE_STEP_HEALTH} {
-		u = f.at(t, u, step)
+	serves := func(step cv1.UpdateStep) {
+		t.Helper()
 		if a := f.ask(t, "boots"); a.Enclave != old || a.Tag != "v1" {
 			t.Errorf("in %s %+v answers, want the old enclave %s", step, a, old)
 		}
 	}
-	f.ended(t, u, succeeded)
+	u := f.beginAt(t, "boots", "v2", nil, cv1.UpdateStep_UPDATE_STEP_BOOT)
+	serves(u.GetStep())
+	u = f.at(t, u, cv1.UpdateStep_UPDATE_STEP_HEALTH)
+	serves(u.GetStep())
+	f.cancel(t, u)
+	f.ended(t, u, cancelled)
 }
 
 func TestAfterAFailedUpdateTheOldVersionServesUntouched(t *testing.T) {
@@ -82,15 +86,12 @@ func TestAWatcherSeesTheUpdatesStatusesInOrder(t *testing.T) {
 		"v3": {cv1.UpdateStatus_UPDATE_STATUS_PENDING, cv1.UpdateStatus_UPDATE_STATUS_STARTED, failed},
 	} {
 		var seen []cv1.UpdateStatus
-		_, err := f.ToTag(bounded(t), "watched", to, nil, func(u *cv1.Update) bool {
+		f.watched(t, "watched", to, nil, func(u *cv1.Update) bool {
 			if n := len(seen); n == 0 || seen[n-1] != u.GetStatus() {
 				seen = append(seen, u.GetStatus())
 			}
 			return dev.Ended(u)
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
 		if !slices.Equal(seen, want) {
 			t.Errorf("to %s a watcher saw %v, want %v", to, seen, want)
 		}
