@@ -6,6 +6,7 @@ import (
 	"maps"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -47,7 +48,7 @@ const maxWait = 20 * time.Millisecond
 
 func newHost(t *testing.T, slots map[string]slot, l NVML) *Host {
 	t.Helper()
-	h, err := NewHost(Config{Root: sysfs(t, slots), NVML: l, Deadline: 30 * time.Millisecond,
+	h, err := NewHost(Config{Root: sysfs(t, slots), NVML: l, Deadline: time.Hour,
 		Now: func() time.Time { return time.Unix(1000, 0) }})
 	if err != nil {
 		t.Fatal(err)
@@ -158,6 +159,10 @@ func TestBridgesAndSiblingsMayShareAGroup(t *testing.T) {
 }
 
 func TestAHungNVMLBecomesAConditionAndPassesWhenItReturns(t *testing.T) {
+	synctest.Test(t, hungNVML)
+}
+
+func hungNVML(t *testing.T) {
 	l := one(nil).(*library)
 	release := make(chan struct{})
 	l.hang = release
@@ -187,14 +192,18 @@ func TestAHungNVMLBecomesAConditionAndPassesWhenItReturns(t *testing.T) {
 }
 
 func TestAPanicInTheLibraryIsAnError(t *testing.T) {
-	_, err := guarded(t.Context(), newGuard(time.Second, time.Now), func() (int, error) { panic("symbol lookup") })
+	_, err := guarded(t.Context(), newGuard(time.Hour, time.Now), func() (int, error) { panic("symbol lookup") })
 	if err == nil {
 		t.Error("no error")
 	}
 }
 
 func TestACallerWhoLeavesDoesNotUnblockTheNext(t *testing.T) {
-	g := newGuard(20*time.Millisecond, time.Now)
+	synctest.Test(t, callerWhoLeaves)
+}
+
+func callerWhoLeaves(t *testing.T) {
+	g := newGuard(time.Hour, time.Now)
 	release := make(chan struct{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -135,8 +136,12 @@ func TestWhatIsNoAnswerIsToldAtOnce(t *testing.T) {
 
 // A driver that hangs costs its callers the deadline, and is not called twice.
 func TestADriverThatDoesNotReturnIsGivenUpAndNotCalledAgain(t *testing.T) {
+	synctest.Test(t, driverThatDoesNotReturn)
+}
+
+func driverThatDoesNotReturn(t *testing.T) {
 	called, release := make(chan struct{}, 8), make(chan struct{})
-	s := source(t, Config{Deadline: 200 * time.Millisecond, NVML: driver(func([32]byte) ([]gpu.NVMLReport, error) {
+	s := source(t, Config{NVML: driver(func([32]byte) ([]gpu.NVMLReport, error) {
 		called <- struct{}{}
 		<-release
 		return nil, nil
@@ -153,7 +158,6 @@ func TestADriverThatDoesNotReturnIsGivenUpAndNotCalledAgain(t *testing.T) {
 		t.Errorf("the driver was called %d times more while it did not return", n)
 	}
 	close(release)
-	s.cfg.Deadline = time.Minute
 	if _, err := s.Devices(t.Context(), [32]byte{}); err != nil {
 		t.Errorf("once it returns: %v", err)
 	}

@@ -31,7 +31,7 @@ func newKept(t *testing.T, c collateral.CacheConfig) *kept {
 	t.Helper()
 	k := &kept{folder: t.TempDir(), intel: newIntel(t, now)}
 	k.at(now)
-	http := newVendor(t, k.intel.ServeHTTP).getter(t, 5*time.Second)
+	http := newVendor(t, k.intel.ServeHTTP).getter(t, patience)
 	c.Folder, c.Clock = k.folder, func() time.Time { return *k.clock.Load() }
 	c.Next = getterFunc(func(ctx context.Context, r collateral.Request) (*collateral.Document, error) {
 		k.asked.Add(1)
@@ -287,7 +287,7 @@ func TestAPrefetchGoesOnAfterAFailure(t *testing.T) {
 		i.ServeHTTP(w, r)
 	})
 	requests := i.requests(t)
-	outcomes, err := collateral.Prefetch(t.Context(), v.getter(t, time.Second), append(requests, requests...))
+	outcomes, err := collateral.Prefetch(t.Context(), v.getter(t, patience), append(requests, requests...))
 	if err != nil || len(outcomes) != len(requests) {
 		t.Fatalf("%d outcomes, %v; want one for each document", len(outcomes), err)
 	}
@@ -301,7 +301,7 @@ func TestAPrefetchGoesOnAfterAFailure(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := collateral.Prefetch(ctx, v.getter(t, time.Second), requests); !errors.Is(err, context.Canceled) {
+	if _, err := collateral.Prefetch(ctx, v.getter(t, patience), requests); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want the context's", err)
 	}
 }

@@ -177,7 +177,7 @@ func TestWhatNVIDIAPublishesIsFetched(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := newVendor(t, nvidiaVendor(t, pki, device, map[string][]byte{"NV_GPU_DRIVER_GH100_550.90.07": driver}))
-	outcomes, err := collateral.Prefetch(t.Context(), v.getter(t, 5*time.Second), requests)
+	outcomes, err := collateral.Prefetch(t.Context(), v.getter(t, patience), requests)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +205,7 @@ func TestWhatNVIDIAPublishesIsFetched(t *testing.T) {
 		"no RIM in it":   `{"id":"NV_GPU_DRIVER_GH100_550.90.07","rim":""}`,
 	} {
 		bad := newVendor(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(body)) })
-		if _, err := bad.getter(t, time.Second).Get(t.Context(), rim); !errors.Is(err, collateral.ErrContent) {
+		if _, err := bad.getter(t, patience).Get(t.Context(), rim); !errors.Is(err, collateral.ErrContent) {
 			t.Errorf("%s: %v, want %v", rule, err, collateral.ErrContent)
 		}
 	}

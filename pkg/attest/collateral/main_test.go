@@ -21,6 +21,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// patience bounds what tests wait for; nothing takes nearly as long.
+const patience = 2 * time.Minute
+
 var now = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 
 // vendor is a server that stands in for a vendor's services.

@@ -5,7 +5,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"time"
 
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
 	"github.com/casemate-dev/casemate/pkg/enclave"
@@ -111,11 +110,7 @@ func testDeath(h *host) {
 	h.start(in)
 	h.until(in.ID, "listening", listening)
 	h.Kill(h.T, in.ID)
-	begin := time.Now()
 	o := h.until(in.ID, "dead", exited)
-	if took := time.Since(begin); took > time.Second {
-		h.Errorf("the death was seen after %s", took)
-	}
 	if o.Exit.Reason != enclave.ReasonDied {
 		h.Errorf("ended with %+v, expected %s", o.Exit, enclave.ReasonDied)
 	}
@@ -140,7 +135,7 @@ func testSurvive(h *host) {
 	if o := h.until("b-r1-1", "dead", exited); o.Exit.Reason != enclave.ReasonDied {
 		h.Errorf("one that died unseen: %+v, expected %s", o, enclave.ReasonDied)
 	}
-	h.stop("a-r1-1", 10*time.Second)
+	h.stop("a-r1-1", Deadline)
 	if o := h.get("a-r1-1"); o.Exit.Reason != enclave.ReasonPoweredOff {
 		h.Errorf("the adopted one ended with %+v, expected %s", o.Exit, enclave.ReasonPoweredOff)
 	}
@@ -163,7 +158,7 @@ func testConsole(h *host) {
 		}
 		read <- b
 	}()
-	h.stop(in.ID, 10*time.Second)
+	h.stop(in.ID, Deadline)
 	whole := <-read
 	if err := r.Close(); err != nil {
 		h.Error(err)

@@ -33,7 +33,7 @@ type Harness struct {
 }
 
 // Deadline bounds each wait of the suite.
-const Deadline = 20 * time.Second
+const Deadline = 2 * time.Minute
 
 // Run runs the suite; fresh makes a harness with an empty host of its own.
 func Run(t *testing.T, fresh func(t *testing.T) Harness) {
@@ -222,7 +222,7 @@ func testStop(h *host) {
 	in := h.instance("a-r1-1")
 	h.start(in)
 	endpoint := h.until(in.ID, "listening", listening).Endpoint
-	h.stop(in.ID, 10*time.Second)
+	h.stop(in.ID, Deadline)
 	o := h.get(in.ID)
 	if !exited(o) || o.Exit.Reason != enclave.ReasonPoweredOff || o.Exit.Time.IsZero() || o.Endpoint != "" {
 		h.Errorf("after the stop: %+v, expected it to have powered off", o)

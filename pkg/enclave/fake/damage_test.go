@@ -7,7 +7,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/casemate-dev/casemate/pkg/enclave"
 	"github.com/casemate-dev/casemate/pkg/enclave/fake"
@@ -63,7 +62,7 @@ func TestDamagedRecordsAreToldAndCanBeStopped(t *testing.T) {
 			if !strings.Contains(rule, "endpoint") && !errors.Is(err, enclave.ErrExists) {
 				t.Errorf("started over a damaged record: %v", err)
 			}
-			if err := b.Stop(t.Context(), id, 5*time.Second); err != nil {
+			if err := b.Stop(t.Context(), id, patience); err != nil {
 				t.Error(err)
 			}
 			if err := b.Remove(t.Context(), id); err != nil {
@@ -77,7 +76,7 @@ func TestDamagedExitIsTold(t *testing.T) {
 	dir := t.TempDir()
 	b := backend(t, fake.Config{Dir: dir})
 	boot(t, b, newSpec(), listening)
-	if err := b.Stop(t.Context(), id, 5*time.Second); err != nil {
+	if err := b.Stop(t.Context(), id, patience); err != nil {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(dir, id, "exit.json"), `{"reason":"POWERED_OFF"}`)
@@ -90,7 +89,7 @@ func TestRecordedButNeverStartedIsStarted(t *testing.T) {
 	dir := t.TempDir()
 	b := backend(t, fake.Config{Dir: dir})
 	boot(t, b, newSpec(), listening)
-	if err := b.Stop(t.Context(), id, 5*time.Second); err != nil {
+	if err := b.Stop(t.Context(), id, patience); err != nil {
 		t.Fatal(err)
 	}
 	// As a crash between the record and the start leaves it:
@@ -124,7 +123,7 @@ func TestLockHeldByAStrangerIsNoGuestToKill(t *testing.T) {
 	dir := t.TempDir()
 	b := open(t, fake.Config{Dir: dir, GuestPath: guestPath})
 	boot(t, b, newSpec(), listening)
-	if err := errors.Join(b.Stop(t.Context(), id, 5*time.Second), b.Close(), os.Remove(filepath.Join(dir, id, "exit.json"))); err != nil {
+	if err := errors.Join(b.Stop(t.Context(), id, patience), b.Close(), os.Remove(filepath.Join(dir, id, "exit.json"))); err != nil {
 		t.Fatal(err)
 	}
 	lock, err := os.Open(filepath.Join(dir, id, "lock"))
