@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// maxDevices is more than any host has: 8 GPUs and 4 NVSwitches are the most today.
-const maxDevices = 32
+// MaxDevices is more than any host has: 8 GPUs and 4 NVSwitches are the most today.
+const MaxDevices = 32
 
 // Device is the evidence of one GPU or NVSwitch.
 type Device struct {
@@ -80,8 +80,8 @@ func (e *Evidence) check() error {
 	switch n := len(e.Devices); {
 	case n == 0:
 		return errors.New("evidence holds no device")
-	case n > maxDevices:
-		return fmt.Errorf("evidence holds %d devices, more than %d", n, maxDevices)
+	case n > MaxDevices:
+		return fmt.Errorf("evidence holds %d devices, more than %d", n, MaxDevices)
 	}
 	return nil
 }

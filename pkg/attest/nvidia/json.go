@@ -8,6 +8,11 @@ import (
 const (
 	maxDocument  = 1 << 20 // 8 GPUs and 4 switches take 144 KiB
 	maxJSONDepth = 8
+	// maxMembers bounds an object: a GPU's has ten. To see that none is there twice,
+	// each is compared with all before it.
+	maxMembers = 16
+	// maxItems bounds an array, of devices or of the certificates of one.
+	maxItems = 64
 )
 
 // value is a parsed JSON value of the subset that evidence documents use: objects,
@@ -104,6 +109,9 @@ func (s *scanner) object(depth int) (value, error) {
 		if v.get(name) != nil {
 			return v, fmt.Errorf("member %.32q occurs twice", name)
 		}
+		if len(v.members) == maxMembers {
+			return v, fmt.Errorf("an object has more than %d members", maxMembers)
+		}
 		if !s.accept(':') {
 			return v, errors.New("want a colon")
 		}
@@ -128,6 +136,9 @@ func (s *scanner) array(depth int) (value, error) {
 		return v, nil
 	}
 	for {
+		if len(v.items) == maxItems {
+			return v, fmt.Errorf("an array has more than %d items", maxItems)
+		}
 		item, err := s.value(depth + 1)
 		if err != nil {
 			return v, err

@@ -1,9 +1,19 @@
 package nvidia
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
+
+// counted writes n different parts with commas between them.
+func counted(n int, part string) string {
+	parts := make([]string, n)
+	for i := range parts {
+		parts[i] = fmt.Sprintf(part, i)
+	}
+	return strings.Join(parts, ",")
+}
 
 func TestJSONSubset(t *testing.T) {
 	for _, tc := range []struct {
@@ -35,6 +45,10 @@ func TestJSONSubset(t *testing.T) {
 		{"a NUL after the document", "{}\x00", false},
 		{"a byte order mark", "\xef\xbb\xbf{}", false},
 		{"deep nesting", strings.Repeat("[", 100) + strings.Repeat("]", 100), false},
+		{"as many members as an object may have", "{" + counted(maxMembers, `"%x":1`) + "}", true},
+		{"more members than any object has", "{" + counted(maxMembers+1, `"%x":1`) + "}", false},
+		{"as many items as an array may have", "[" + counted(maxItems, "%d") + "]", true},
+		{"more items than any array has", "[" + counted(maxItems+1, "%d") + "]", false},
 		{"a document of two megabytes", strings.Repeat(" ", 2<<20) + "{}", false},
 	} {
 		t.Run(tc.rule, func(t *testing.T) {

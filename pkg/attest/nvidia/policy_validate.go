@@ -77,8 +77,8 @@ func oneOf[T ~string](got T, values ...T) error {
 }
 
 func checkCount(n *int) error {
-	if n != nil && (*n < 0 || *n > maxDevices) {
-		return fmt.Errorf("%d is not between 0 and %d", *n, maxDevices)
+	if n != nil && (*n < 0 || *n > MaxDevices) {
+		return fmt.Errorf("%d is not between 0 and %d", *n, MaxDevices)
 	}
 	return nil
 }
