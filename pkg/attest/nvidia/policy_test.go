@@ -77,6 +77,7 @@ func TestPolicyFileIsStrict(t *testing.T) {
 		{"an empty list", "{driver_versions: []}", "driver_versions"},
 		{"anchors", "{driver_versions: &a [\"550.90.07\"]}", "anchors"},
 		{"tags", "{minimum_driver: !!str 550.90}", "tags"},
+		{"keys merged in", "{minimum_driver: 550.90, <<: {gpu_count: 3}}", "merge"},
 		{"two documents", "{gpu_count: 8}\n---\nnvidia: {}", ""},
 		{"a driver that is not one", "{driver_versions: [latest]}", "driver_versions"},
 		{"a minimum driver that is not one", "{minimum_driver: \"550\"}", "minimum_driver"},

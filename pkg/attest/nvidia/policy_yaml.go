@@ -9,7 +9,7 @@ import (
 const maxPolicySize = 64 << 10
 
 // ParsePolicy reads what stands under the key "nvidia" of a policy file. Unknown
-// and repeated keys, empty values, anchors, aliases, tags and a second document
+// and repeated keys, empty values, anchors, aliases, tags, merge keys and a second document
 // are refused, with the line.
 func ParsePolicy(text []byte) (Policy, error) {
 	if len(text) > maxPolicySize {
@@ -56,6 +56,8 @@ func checkNode(n *yaml.Node) error {
 		return fmt.Errorf("line %d: anchors and aliases are refused", n.Line)
 	case n.Style&yaml.TaggedStyle != 0:
 		return fmt.Errorf("line %d: tags are refused", n.Line)
+	case n.Kind == yaml.ScalarNode && n.ShortTag() == "!!merge":
+		return fmt.Errorf("line %d: merge keys are refused", n.Line)
 	case n.Kind == yaml.ScalarNode && n.Tag == "!!null":
 		return fmt.Errorf("line %d: the value is empty; leave the key out", n.Line)
 	case n.Kind == yaml.ScalarNode && n.Value == "":

@@ -26,6 +26,9 @@ func parseCRL(b []byte, root *x509.Certificate) (*x509.RevocationList, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parse revocation list: %w", err)
 	}
+	if len(crl.Raw) != len(ders[0]) { // which x509 lets pass
+		return nil, fmt.Errorf("%d bytes after the revocation list", len(ders[0])-len(crl.Raw))
+	}
 	if len(crl.RevokedCertificateEntries) > maxRevoked {
 		return nil, fmt.Errorf("%d revoked certificates, want at most %d", len(crl.RevokedCertificateEntries), maxRevoked)
 	}

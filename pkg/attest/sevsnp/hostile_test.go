@@ -214,6 +214,10 @@ var hostileRevocation = []hostile{
 		withCRL(born, noon.AddDate(1, 0, 0))(t, s, ev)
 		ev.CRL[len(ev.CRL)-1] ^= 1
 	}, check: "revocation"},
+	{name: "bytes after the list", evidence: func(t *testing.T, s *sevsnptest.Signer, ev *sevsnp.Evidence) {
+		withCRL(born, noon.AddDate(1, 0, 0))(t, s, ev)
+		ev.CRL = append(ev.CRL, 0)
+	}, check: "revocation"},
 	{name: "list of another root", evidence: func(t *testing.T, _ *sevsnptest.Signer, ev *sevsnp.Evidence) {
 		withCRL(born, noon.AddDate(1, 0, 0))(t, newSigner(t, sevsnp.Genoa), ev)
 	}, check: "revocation"},

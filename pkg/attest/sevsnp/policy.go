@@ -35,7 +35,8 @@ type Policy struct {
 	CSPIDs []string `yaml:"csp_ids,omitempty"`
 
 	// MinimumTCB is the floor of REPORTED_TCB, which the signing key is bound to. It
-	// must be said; the zero TCB, "any" in YAML, accepts every level.
+	// must be said; the zero TCB, "any" in YAML, accepts every level. In YAML a floor
+	// names one level at least; those left out are 0.
 	MinimumTCB *TCB `yaml:"minimum_tcb,omitempty"`
 	// MinimumCommittedTCB is the floor of COMMITTED_TCB, below which the firmware
 	// can't be rolled back.

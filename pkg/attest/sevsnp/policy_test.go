@@ -83,6 +83,7 @@ func TestPolicyIsReadStrictly(t *testing.T) {
 		"unknown policy bit":           {"guest_policy_requires: [debug]\n", "single_socket"},
 		"unknown platform bit":         {"platform_requires: [sgx]\n", "ecc"},
 		"level beyond VMPL 3":          {"vmpl: 4\n", "0 to 3"},
+		"floor without a level":        {"minimum_tcb: {}\n", "any"},
 		"TCB level beyond a byte":      {"minimum_tcb: {snp: 256}\n", "256"},
 		"negative TCB level":           {"minimum_tcb: {snp: -1}\n", "-1"},
 		"a version nobody knows":       {"minimum_report_version: 6\n", "6"},

@@ -71,6 +71,9 @@ func strictMapping(n *yaml.Node, t reflect.Type) error {
 			if err := strictMapping(val, reflect.TypeFor[TCB]()); err != nil {
 				return err
 			}
+			if len(val.Content) == 0 {
+				return fmt.Errorf("line %d: %s names no level; name one, or write %s", key.Line, key.Value, anyWord)
+			}
 		}
 		if field.Type.Kind() == reflect.Slice && len(val.Content) == 0 {
 			return fmt.Errorf("line %d: %s is empty; leave the key out", key.Line, key.Value)

@@ -85,7 +85,7 @@ const (
 )
 
 // ParsePolicy reads what stands under the key tdx of a policy file: unknown and
-// doubled keys, aliases, empty values, values of a wrong size and a second
+// doubled keys, aliases, tags, merge keys, empty values, values of a wrong size and a second
 // document are errors. The result refuses what was left out; see [Absent].
 func ParsePolicy(doc []byte) (Policy, error) {
 	var p Policy
@@ -116,14 +116,17 @@ func (p *Policy) UnmarshalYAML(node *yaml.Node) error {
 	return nil
 }
 
-// checkNode refuses aliases, anchors and keys without a value, which would
-// otherwise be taken for left out.
+// checkNode refuses what a reader of the file could overlook: aliases, anchors, tags,
+// merge keys, and keys without a value, which would otherwise be taken for left out.
 func checkNode(n *yaml.Node) error {
 	if n.Kind == yaml.AliasNode || n.Anchor != "" {
 		return fmt.Errorf("line %d: anchors and aliases are not allowed", n.Line)
 	}
 	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" {
 		return fmt.Errorf("line %d: a key has no value; leave it out, or say any", n.Line)
+	}
+	if n.Style&yaml.TaggedStyle != 0 || n.Kind == yaml.ScalarNode && n.ShortTag() == "!!merge" {
+		return fmt.Errorf("line %d: tags and merge keys are not allowed", n.Line)
 	}
 	for _, c := range n.Content {
 		if err := checkNode(c); err != nil {

@@ -100,6 +100,8 @@ func TestPolicyRefuses(t *testing.T) {
 		"a negative number":       "minimum_tcb_evaluation_data_number: -1",
 		"a negative staleness":    "allow_stale_collateral: -1h",
 		"staleness of a year":     "allow_stale_collateral: 8760h",
+		"keys merged in":          "rtmr0: any\n<<: {mr_td: any}",
+		"a tag":                   "mr_td: !!str any",
 		"a second document":       "tcb: required\n---\ntcb: chain_only",
 		"a list as the document":  "- tcb",
 		"the key tdx itself":      "tdx: {tcb: required}",
