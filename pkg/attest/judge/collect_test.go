@@ -12,6 +12,7 @@ import (
 	"github.com/casemate-dev/casemate/pkg/attest/nvidia"
 	"github.com/casemate-dev/casemate/pkg/attest/nvidia/nvidiatest"
 	"github.com/casemate-dev/casemate/pkg/attest/sevsnp"
+	"github.com/casemate-dev/casemate/pkg/attest/sevsnp/sevsnptest"
 	"github.com/casemate-dev/casemate/pkg/attest/tdx"
 	"github.com/casemate-dev/casemate/pkg/attest/tdx/tdxtest"
 )
@@ -167,5 +168,103 @@ func TestGPUsAreComparedWithRIMsAndRevocation(t *testing.T) {
 	v = l.mustRefuse("gpu0_driver_rim_found", "gpu0_vbios_rim_format")
 	if problems, _ := v.Claims["collateral_problems"].([]string); len(problems) != 3 {
 		t.Errorf("problems %v, expected one for each RIM, and that AMD's list is missing", problems)
+	}
+}
+
+// asks counts, by kind, what a getter was asked for.
+func (s *shelf) asks(kinds ...collateral.Kind) int {
+	n := 0
+	for _, k := range s.asked {
+		if slices.Contains(kinds, k) {
+			n++
+		}
+	}
+	return n
+}
+
+func TestNothingIsFetchedForDevicesThatHaveNotAnswered(t *testing.T) {
+	nonce, other := fill(1), fill(9)
+	device := func(l *lab, pki *nvidiatest.PKI) *nvidiatest.Device {
+		d, err := pki.Device(nvidiatest.DeviceSpec{Arch: nvidia.Hopper, PDI: nvidia.PDI{0x48, 7}})
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		return d
+	}
+	evidenceOf := func(l *lab, d *nvidiatest.Device, nonce []byte) nvidia.Device {
+		e, err := d.Evidence(nvidiatest.ReportSpec{Nonce: nonce})
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		return e
+	}
+	forger, err := nvidiatest.New([]byte("a forger's roots"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, devices := range map[string]func(*lab) []nvidia.Device{
+		"roots that nobody trusts": func(l *lab) []nvidia.Device {
+			return []nvidia.Device{evidenceOf(l, device(l, forger), nonce[:])}
+		},
+		"a trusted root behind a forged chain": func(l *lab) []nvidia.Device {
+			d := evidenceOf(l, device(l, forger), nonce[:])
+			d.Chain[len(d.Chain)-1] = l.nvidia.DeviceRoot.Cert.Raw
+			return []nvidia.Device{d}
+		},
+		"a report that another has signed": func(l *lab) []nvidia.Device {
+			d := evidenceOf(l, device(l, forger), nonce[:])
+			d.Chain = device(l, l.nvidia).Chain()
+			return []nvidia.Device{d}
+		},
+		"an answer to somebody else": func(l *lab) []nvidia.Device {
+			return []nvidia.Device{evidenceOf(l, device(l, l.nvidia), other[:])}
+		},
+		"more devices than any host has": func(l *lab) []nvidia.Device {
+			return slices.Repeat([]nvidia.Device{evidenceOf(l, device(l, l.nvidia), nonce[:])}, nvidia.MaxDevices)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t, attest.FormatSEVSNP, 1)
+			l.config.Policy.NVIDIA.RequireRIMs, l.config.Policy.NVIDIA.RequireOCSP = nil, nil
+			real, fake := &shelf{}, &shelf{}
+			l.config.Getter, l.config.SimulatedGetter = real, fake
+			l.editDocument = func(d *evidence.Document) {
+				raw, err := nvidia.EncodeEvidence(nvidia.Evidence{Devices: devices(l)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				d.DeviceEvidence = [][]byte{raw}
+				if len(devices(l)) > 1 {
+					d.DeviceEvidence = append(d.DeviceEvidence, raw)
+				}
+			}
+			if l.verdict().Accepted {
+				t.Error("it was accepted")
+			}
+			for who, s := range map[string]*shelf{"NVIDIA": real, "the simulated vendor": fake} {
+				if n := s.asks(collateral.NVIDIARIM, collateral.NVIDIAOCSP); n > 0 {
+					t.Errorf("%s was asked for %d documents", who, n)
+				}
+			}
+		})
+	}
+}
+
+func TestASimulatedRootBesideAnotherChainChangesNotWhoIsAsked(t *testing.T) {
+	l := newLab(t, attest.FormatSEVSNP, 0)
+	vendor, err := sevsnptest.NewSigner(sevsnp.Genoa, now.AddDate(0, 0, -1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	trusted := l.amd.Roots()[0].Certificate.Raw
+	l.vendors = &vendors{amd: vendor, intel: l.intel, td: l.td, nvidia: l.nvidia}
+	l.editDocument = func(d *evidence.Document) { d.Certificates = append(d.Certificates, trusted) }
+	real, fake := &shelf{}, &shelf{}
+	l.config.Getter, l.config.SimulatedGetter = real, fake
+	if l.verdict().Accepted {
+		t.Error("it was accepted")
+	}
+	if real.asks(collateral.AMDCRL) != 1 || len(fake.asked) > 0 {
+		t.Errorf("AMD was asked for %v, the simulated vendor for %v; want AMD for its list alone", real.asked, fake.asked)
 	}
 }

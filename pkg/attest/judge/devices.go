@@ -1,6 +1,8 @@
 package judge
 
 import (
+	"fmt"
+
 	"github.com/casemate-dev/casemate/pkg/attest"
 	"github.com/casemate-dev/casemate/pkg/attest/nvidia"
 	"github.com/casemate-dev/casemate/pkg/attest/policy"
@@ -55,7 +57,9 @@ func (t *trial) devices() (nvidia.Evidence, error) {
 		if err != nil {
 			return all, err
 		}
-		all.Devices = append(all.Devices, e.Devices...)
+		if all.Devices = append(all.Devices, e.Devices...); len(all.Devices) > nvidia.MaxDevices {
+			return all, fmt.Errorf("the evidence is of more than %d devices", nvidia.MaxDevices)
+		}
 	}
 	return all, nil
 }
@@ -67,15 +71,11 @@ func (t *trial) verifyDevices(e nvidia.Evidence) {
 		return
 	}
 	p.PermitUnpinned = false
-	simulated := false
-	for _, d := range e.Devices {
-		simulated = simulated || len(d.Chain) > 0 && t.simulatedRoot(d.Chain[len(d.Chain)-1])
-	}
 	p.DeviceRoots, p.RIMRoots = nil, nil
 	for _, root := range t.roots {
 		p.DeviceRoots = append(p.DeviceRoots, policy.Fingerprint(root))
 		p.RIMRoots = append(p.RIMRoots, policy.Fingerprint(root))
 	}
-	rims, ocsp := t.getDevices(e, p, simulated)
+	rims, ocsp := t.getDevices(e, p)
 	t.verdict.Merge("", t.nvidia.Verify(e, rims, ocsp, p, t.expect.Nonce[:], t.at))
 }

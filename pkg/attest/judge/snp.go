@@ -1,6 +1,8 @@
 package judge
 
 import (
+	"bytes"
+	"crypto/x509"
 	"encoding/pem"
 
 	"github.com/casemate-dev/casemate/pkg/attest/sevsnp"
@@ -52,15 +54,45 @@ func (t *trial) snpMeasurements(listed sevsnp.Pin) sevsnp.Pin {
 // snpEvidence puts the report, what came with it and what can be had together.
 func (t *trial) snpEvidence() sevsnp.Evidence {
 	ev := sevsnp.Evidence{Report: t.doc.Report}
-	simulated := false
 	for i, der := range t.doc.Certificates {
 		if i == 0 {
 			ev.VEK = der
 			continue
 		}
-		simulated = simulated || t.simulatedRoot(der)
 		ev.Chain = append(ev.Chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
 	}
-	t.getSNP(&ev, simulated)
+	t.getSNP(&ev, t.underSimulated())
 	return ev
+}
+
+// underSimulated tells whether a simulated root issued the report's certificate, by one
+// of those beside it. One that only stands there too must not keep a vendor's list from
+// being asked for.
+func (t *trial) underSimulated() bool {
+	if len(t.roots) == 0 {
+		return false
+	}
+	var certs []*x509.Certificate
+	for _, der := range t.doc.Certificates {
+		cert, err := x509.ParseCertificate(der)
+		if err != nil {
+			return false // which its check says
+		}
+		certs = append(certs, cert)
+	}
+	for i := 1; i < len(certs); i++ {
+		if !issued(certs[i], certs[0]) {
+			continue
+		}
+		for _, root := range t.roots {
+			if issued(root, certs[i]) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func issued(parent, child *x509.Certificate) bool {
+	return bytes.Equal(parent.RawSubject, child.RawIssuer) && child.CheckSignatureFrom(parent) == nil
 }

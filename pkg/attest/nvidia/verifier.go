@@ -1,6 +1,7 @@
 package nvidia
 
 import (
+	"bytes"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -66,6 +67,24 @@ func (v *Verifier) Verify(e Evidence, rims *RIMSet, ocsp *OCSPSet, p Policy, non
 	}
 	r.listUnpinned()
 	return r.verdict
+}
+
+// Answers says why a device did not answer the nonce, or nil if a chain up to one of the
+// roots and its signature show that it did. Time, policy and revocation are not looked
+// at: it is for those who will ask others about the evidence of a stranger.
+func (v *Verifier) Answers(d Device, nonce []byte, at time.Time) error {
+	report, err := ParseReport(d.Report)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(report.Nonce, nonce) {
+		return fmt.Errorf("the report is over %x, not over %x", report.Nonce, nonce)
+	}
+	id, err := v.deviceChain(d.Chain, at)
+	if err != nil {
+		return err
+	}
+	return report.verify(id.key)
 }
 
 // run is one verification.

@@ -38,7 +38,7 @@ func (r *run) checkIdentity(d *device) bool {
 	var err error
 	d.report, err = ParseReport(d.Report)
 	ok := r.report(d, "report_format", err, "SPDM 1.1, %d bytes", len(d.Report))
-	d.id, err = r.deviceChain(d.Chain)
+	d.id, err = r.deviceChain(d.Chain, r.at)
 	if !r.report(d, "certificate_chain", err, "%d certificates, all signatures verify", len(d.Chain)) || !ok {
 		return false
 	}
@@ -47,23 +47,23 @@ func (r *run) checkIdentity(d *device) bool {
 }
 
 // deviceChain verifies a chain, or takes the result from the cache.
-func (r *run) deviceChain(chain [][]byte) (*identity, error) {
+func (v *Verifier) deviceChain(chain [][]byte, at time.Time) (*identity, error) {
 	key, err := chainDigest(chain)
 	if err != nil {
 		return nil, err
 	}
-	if id, ok := r.chains.get(key, r.at); ok {
+	if id, ok := v.chains.get(key, at); ok {
 		return id, nil
 	}
 	certs, err := parseChain(chain)
 	if err != nil {
 		return nil, err
 	}
-	id, err := verifyDeviceChain(certs, r.deviceRoots)
+	id, err := verifyDeviceChain(certs, v.deviceRoots)
 	if err != nil {
 		return nil, err
 	}
-	r.chains.put(key, id, id.valid.to)
+	v.chains.put(key, id, id.valid.to)
 	return id, nil
 }
 
