@@ -113,6 +113,9 @@ func bootOn(t *testing.T, b *fake.Backend, id string, v *vault.Vault, debug bool
 		if err != nil {
 			t.Fatal(err)
 		}
+		if o.Phase == enclave.PhaseExited {
+			t.Fatalf("the guest ended before it listened: %+v", o.Exit)
+		}
 		if o.Endpoint != "" {
 			g.ref = model.EnclaveRef{ID: id, Host: "h1", Revision: 1, Endpoint: o.Endpoint}
 			return g
@@ -167,12 +170,21 @@ func (g guest) judged(t *testing.T, a *Attestor) (*model.Verdict, *engine.Failur
 		if !errors.As(err, &refusal) || refusal.Code != guestapi.CodeNotReady {
 			t.Fatal(err)
 		}
-		status, err := c.Boot(t.Context(), after, time.Second)
-		if err != nil {
-			t.Fatal(err)
-		}
-		after = status.Version
+		after = next(t, c, after).Version
 	}
+}
+
+// next waits a while for a guest to get further. One that failed never does.
+func next(t *testing.T, c *guestclient.Client, after uint64) *guestapi.BootStatus {
+	t.Helper()
+	status, err := c.Boot(t.Context(), after, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, failed := status.Failed(); failed && s.Name != guestapi.StageHealth {
+		t.Fatalf("the guest failed in %s: %s", s.Name, s.Reason)
+	}
+	return status
 }
 
 var container = model.ContainerKey{Org: "acme", Name: "api"}
@@ -207,9 +219,7 @@ func ask(t *testing.T, g guest) string {
 	}
 	defer c.Close()
 	for status := new(guestapi.BootStatus); !status.Ready; {
-		if status, err = c.Boot(t.Context(), status.Version, time.Second); err != nil {
-			t.Fatal(err)
-		}
+		status = next(t, c, status.Version)
 	}
 	client := &http.Client{Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13}, DisableKeepAlives: true, //nolint:gosec // the test's own guest
