@@ -132,7 +132,7 @@ func TestRequestsAreLinearizable(t *testing.T) {
 			}
 			total[fmt.Sprintf("%s ok=%v", what, r.ok)]++
 		}
-		if res, _ := porcupine.CheckOperationsVerbose(oneContainer, history, 20*time.Second); res != porcupine.Ok {
+		if res, _ := porcupine.CheckOperationsVerbose(oneContainer, history, searchLimit); res != porcupine.Ok {
 			for _, o := range history {
 				t.Logf("user %d %d..%d: %+v -> %+v", o.ClientId, o.Call, o.Return, o.Input, o.Output)
 			}

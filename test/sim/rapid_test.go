@@ -24,16 +24,14 @@ var drawnActions = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) action {
 	}
 }), 10, 40)
 
-// drawnFor is how long TestInvariantsHold looks for a plot that violates one.
-const drawnFor = 10 * time.Second
-
-// TestInvariantsHold plays plots that rapid draws, and shrinks the one that
-// violates an invariant.
+// TestInvariantsHold plays plots that rapid draws, for SIM_FOR or 10 seconds, and
+// shrinks the one that violates an invariant.
 func TestInvariantsHold(t *testing.T) {
+	limit := playedFor(t, 10*time.Second)
 	began, failed := time.Now(), false
 	rapid.Check(t, func(t *rapid.T) {
 		p := plot{seed: rapid.Uint64().Draw(t, "seed"), actions: drawnActions.Draw(t, "actions"), verbose: true}
-		if time.Since(began) > drawnFor && !failed {
+		if time.Since(began) > limit && !failed {
 			return
 		}
 		rapid.SyncTest(t, func(t *rapid.T) {

@@ -17,7 +17,7 @@ func replays(t *testing.T, bin string) {
 		t.Helper()
 		cmd := exec.CommandContext(t.Context(), bin, args...)
 		cmd.Dir = t.TempDir() // rapid writes what failed to a file
-		cmd.Env = append(os.Environ(), "SIM_PLANTED="+planted, "SIM_FOR=20s", "SIM_SEED="+seed)
+		cmd.Env = append(os.Environ(), "SIM_PLANTED="+planted, "SIM_FOR="+huntLimit.String(), "SIM_SEED="+seed)
 		out, err := cmd.CombinedOutput()
 		if err == nil || !strings.Contains(string(out), violated) {
 			t.Fatalf("%v (%v), want %q:\n%s", args, err, violated, out)

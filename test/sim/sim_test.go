@@ -84,15 +84,23 @@ func fresh(t *testing.T) uint64 {
 	return uint64(time.Now().UnixNano()) % 1_000_000_000_000
 }
 
+// playedFor is how long a test plays: SIM_FOR, or what it does otherwise.
+func playedFor(t *testing.T, otherwise time.Duration) time.Duration {
+	t.Helper()
+	text := os.Getenv("SIM_FOR")
+	if text == "" {
+		return otherwise
+	}
+	limit, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatalf("SIM_FOR: %v", err)
+	}
+	return limit
+}
+
 // TestSimulation plays runs with fresh seeds for SIM_FOR, 30 seconds by default.
 func TestSimulation(t *testing.T) {
-	limit := 30 * time.Second
-	if text := os.Getenv("SIM_FOR"); text != "" {
-		var err error
-		if limit, err = time.ParseDuration(text); err != nil {
-			t.Fatalf("SIM_FOR: %v", err)
-		}
-	}
+	limit := playedFor(t, 30*time.Second)
 	began := time.Now()
 	sum, _ := runFor(t, fresh(t), limit, 0)
 	t.Log(sum.line(time.Since(began), 0))
