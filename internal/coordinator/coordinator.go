@@ -124,16 +124,17 @@ func (d *Daemon) wireFleet(ctx context.Context) error {
 	p.fleet, err = fleet.New(fleet.Config{
 		Log: d.log, ClusterID: p.records.ClusterID, Epoch: p.records.Epoch, Profiles: d.cfg.profiles(), Now: time.Now, Silent: d.cfg.Limits.Silent,
 		Dial: func(address string) (fleet.Conn, error) { return p.agents.Dial(address), nil },
+		Note: p.records.NoteMachine,
 	})
 	if err != nil {
 		return err
 	}
-	hosts, _, err := records.List(ctx, p.records, records.Hosts, records.HostPrefix, store.ListOptions{})
+	hosts, machines, err := p.records.Followed(ctx)
 	if err != nil {
 		return err
 	}
 	for _, h := range hosts {
-		if err := p.fleet.Add(h.Value); err != nil {
+		if err := p.fleet.AddKnown(h, machines[h.Name]); err != nil {
 			return err
 		}
 	}

@@ -94,16 +94,17 @@ func (c *coordinator) wireFleet(ctx context.Context, socket string) error {
 		Log: quiet, ClusterID: c.records.ClusterID, Epoch: c.records.Epoch, Now: time.Now,
 		Profiles: []agentv1.CvmProfile{agentv1.CvmProfile_CVM_PROFILE_SEV_SNP},
 		Dial:     func(address string) (fleet.Conn, error) { return agents.Dial(address), nil },
+		Note:     c.records.NoteMachine,
 	})
 	if err != nil {
 		return err
 	}
-	hosts, _, err := records.List(ctx, c.records, records.Hosts, records.HostPrefix, store.ListOptions{})
+	hosts, machines, err := c.records.Followed(ctx)
 	if err != nil {
 		return err
 	}
 	for _, h := range hosts {
-		if err := c.fleet.Add(h.Value); err != nil {
+		if err := c.fleet.AddKnown(h, machines[h.Name]); err != nil {
 			return err
 		}
 	}

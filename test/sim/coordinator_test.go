@@ -15,13 +15,13 @@ import (
 	"github.com/casemate-dev/casemate/internal/coordinator/engine"
 	realfleet "github.com/casemate-dev/casemate/internal/coordinator/fleet"
 	"github.com/casemate-dev/casemate/internal/coordinator/gateways"
+	"github.com/casemate-dev/casemate/internal/coordinator/model"
 	"github.com/casemate-dev/casemate/internal/coordinator/planner"
 	"github.com/casemate-dev/casemate/internal/coordinator/reaper"
 	"github.com/casemate-dev/casemate/internal/coordinator/records"
 	"github.com/casemate-dev/casemate/internal/coordinator/releases"
 	"github.com/casemate-dev/casemate/internal/coordinator/runner"
 	"github.com/casemate-dev/casemate/internal/coordinator/vault"
-	"github.com/casemate-dev/casemate/internal/store"
 )
 
 // coordinator is one life of the coordinator's process.
@@ -189,12 +189,13 @@ func (c *coordinator) build(h *handle) bool {
 		return false
 	}
 	c.epoch = c.rec.Epoch
-	hosts, _, err := records.List(c.ctx, c.rec, records.Hosts, records.HostPrefix, store.ListOptions{})
+	hosts, machines, err := c.rec.Followed(c.ctx)
 	if err != nil {
 		return false
 	}
 	w.mu.Lock()
-	c.fleet = newFleet(w, c.rec.ClusterID, c.epoch, hosts)
+	c.fleet = newFleet(w, c.rec.ClusterID, c.epoch, hosts, machines)
+	c.fleet.note = func(host string, m model.Machine) error { return c.rec.NoteMachine(c.ctx, host, m) }
 	var known []string
 	for _, g := range w.gates {
 		known = append(known, g.name)

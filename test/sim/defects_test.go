@@ -53,7 +53,7 @@ var defects = []defect{
 	{"promises not loaded at the start", "runner/runner.go", "\tfor _, item := range items {\n\t\tr.cfg.Agents.Promise(item.Value)", "\tfor _, item := range items {\n\t\tif planted(NAME) {\n\t\t\tbreak\n\t\t}\n\t\tr.cfg.Agents.Promise(item.Value)", 50_000},
 	{"generation does not grow", "engine/switch.go", "\tr.Generation++\n", "\tif !planted(NAME) || state != model.RouteHeld {\n\t\tr.Generation++\n\t}\n", 60_000},
 	{"a leftover is not remembered", "engine/cancel.go", "\t\tc.Leftovers = append(c.Leftovers, ref)", "\t\tif !planted(NAME) {\n\t\t\tc.Leftovers = append(c.Leftovers, ref)\n\t\t}", 60_000},
-	{"the death of what serves is not noticed", "engine/serving.go", "\tf := endedFailure(o)\n\tt.tell(model.Error, \"ENCLAVE_DIED\"", "\tif planted(NAME) {\n\t\treturn\n\t}\n\tf := endedFailure(o)\n\tt.tell(model.Error, \"ENCLAVE_DIED\"", 50_000},
+	{"the death of what serves is not noticed", "engine/serving.go", "\tf := endedFailure(o, c.Active.Since)\n\tt.tell(model.Error, \"ENCLAVE_DIED\"", "\tif planted(NAME) {\n\t\treturn\n\t}\n\tf := endedFailure(o, c.Active.Since)\n\tt.tell(model.Error, \"ENCLAVE_DIED\"", 50_000},
 	{"hold ignored", "engine/progress.go", "if u.Options.Hold && !u.Restoring {", "if u.Options.Hold && !u.Restoring && !planted(NAME) {", 60_000},
 	{"a new revision is not kept", "records/state.go", "\tif revision == nil {\n\t\treturn nil", "\tif revision == nil || planted(NAME) && revision.Number > 1 {\n\t\treturn nil", 60_000},
 	{"events dropped when the store fails", "runner/actor.go", "errors.As(err, &refused), errors.Is(err, store.ErrNotFound)", "errors.As(err, &refused), errors.Is(err, store.ErrNotFound), planted(NAME) && ctxAlive(err)", 60_000},
@@ -81,6 +81,7 @@ var defects = []defect{
 	{"a route that is held since the backup stays so", "engine/switch.go", "\tif r.Generation >= t.restored || r.State", "\tif planted(NAME) || r.Generation >= t.restored || r.State", 60_000},
 	{"what was deployed since the backup is reaped at once", "reaper/reaper.go", "\t\treturn false, 0, nil\n\t}\n\treturn false, r.cfg.Grace, nil", "\t\treturn false, 0, nil\n\t}\n\tif planted(NAME) {\n\t\treturn false, 0, nil\n\t}\n\treturn false, r.cfg.Grace, nil", 60_000},
 	{"word of a host before it was set up anew is believed", "runner/actor.go", "o.Incarnation != \"\" && o.Incarnation != r.cfg.Agents.Incarnation(o.Host) {", "!planted(NAME) && o.Incarnation != \"\" && o.Incarnation != r.cfg.Agents.Incarnation(o.Host) {", 60_000},
+	{"a machine that was found to be another is forgotten with the coordinator", "records/machines.go", "\top, err := Put(Machines, MachineKey(host), m)", "\tif planted(NAME) {\n\t\tm.Anew = model.Machine{}.Anew\n\t}\n\top, err := Put(Machines, MachineKey(host), m)", 60_000},
 	{"that nothing has room is said before the hosts have answered", "plan/decide.go", "\tif names := joining(hosts, r); len(names) > 0 {", "\tif names := joining(hosts, r); len(names) > 0 && !planted(NAME) {", 60_000},
 	{"wanted enclaves are reaped", "reaper/reaper.go", "\t\t\tif promises[e.GetId()].Room != (model.Room{}) {\n", "\t\t\tif promises[e.GetId()].Room != (model.Room{}) {\n\t\t\t\tif planted(NAME) {\n\t\t\t\t\tseen[host+\"/\"+e.GetId()] = true\n\t\t\t\t\tr.reap(ctx, host, e, host+\"/\"+e.GetId(), r.cfg.Grace)\n\t\t\t\t}\n", 60_000},
 }
@@ -219,6 +220,8 @@ func openings(t *testing.T) []func() outcome {
 	for _, step := range []model.Step{model.StepPrepare, model.StepBoot, model.StepHealth, model.StepSwitch, model.StepStopOld} {
 		add(stories[0], "after the commit that enters "+string(step))
 	}
+	anew := slices.IndexFunc(stories, func(s story) bool { return s.name == takenName })
+	add(stories[anew], "after the commit that enters ANEW")
 	return out
 }
 

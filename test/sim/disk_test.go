@@ -82,13 +82,19 @@ func (h *handle) Txn(ctx context.Context, compares []store.Compare, ops []store.
 	return rev, nil
 }
 
-// entering are the steps that a commit enters.
+// entering are the steps that a commit enters, and ANEW if a machine is found to be
+// another one by it.
 func (w *world) entering(ops []store.Op) []string {
 	if !w.keep {
 		return nil
 	}
 	var out []string
 	for _, op := range ops {
+		if name, ok := strings.CutPrefix(op.Key, records.MachinePrefix); ok && op.Kind == store.OpPut {
+			if was := w.view.machines[name].Incarnation; was != "" && was != decode[model.Machine](w, op).Incarnation {
+				out = append(out, "ANEW")
+			}
+		}
 		if op.Kind != store.OpPut || !strings.HasPrefix(op.Key, records.UpdatePrefix+"acme/api/") {
 			continue
 		}
@@ -151,13 +157,14 @@ type view struct {
 	routes       map[string]model.Route
 	reservations map[string]model.Reservation
 	hosts        map[string]model.Host
+	machines     map[string]model.Machine
 	revision     int64
 }
 
 func newView() *view {
 	return &view{
 		containers: map[string]*seen{}, routes: map[string]model.Route{},
-		reservations: map[string]model.Reservation{}, hosts: map[string]model.Host{},
+		reservations: map[string]model.Reservation{}, hosts: map[string]model.Host{}, machines: map[string]model.Machine{},
 	}
 }
 
@@ -286,6 +293,10 @@ func (w *world) take(op store.Op, touched map[*seen]change, routes *[]model.Rout
 		w.requestSeen(rest, r)
 	case records.HostPrefix:
 		w.hostSeen(rest, op)
+	case records.MachinePrefix:
+		if delete(v.machines, rest); !del {
+			v.machines[rest] = decode[model.Machine](w, op)
+		}
 	case records.EventPrefix:
 		if w.verbose && !del {
 			e := decode[model.Event](w, op)

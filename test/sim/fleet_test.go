@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
-	"github.com/casemate-dev/casemate/internal/coordinator/records"
 )
 
 // callTimeout is the real fleet's.
@@ -20,6 +19,7 @@ type fleet struct {
 	cluster  string
 	epoch    int64
 	sink     func(model.ContainerKey, model.Observation)
+	note     func(host string, m model.Machine) error
 	sessions map[string]*session
 	promised map[string]map[string]model.Reservation
 	closed   bool
@@ -45,9 +45,11 @@ type session struct {
 	joining bool
 	known   map[string]*enclave
 	facts   facts
-	// incarnation is the host's, as it was told last; anew: it was another one before.
-	incarnation  string
-	anew         bool
+	// machine is what is on record of the host's machine; noting is the commit by which
+	// it becomes another. heard: the host has said something.
+	machine      model.Machine
+	noting       *noting
+	heard        bool
 	changed      chan struct{}
 	lastEnclaves time.Time
 	lastFacts    time.Time
@@ -66,13 +68,13 @@ type facts struct {
 	offers  []int
 }
 
-func newFleet(w *world, id string, epoch int64, hosts []records.Item[model.Host]) *fleet {
+func newFleet(w *world, id string, epoch int64, hosts []model.Host, machines map[string]model.Machine) *fleet {
 	f := &fleet{
 		w: w, cluster: id, epoch: epoch, sessions: map[string]*session{},
 		promised: map[string]map[string]model.Reservation{}, changed: make(chan struct{}),
 	}
 	for _, h := range hosts {
-		f.add(h.Value)
+		f.add(h).machine = machines[h.Name]
 	}
 	return f
 }
@@ -124,6 +126,10 @@ func (s *session) wake() {
 // connect begins the watches of a host, if it can be reached.
 func (s *session) connect() {
 	w, h := s.fleet.w, s.host
+	if s.noting != nil {
+		w.later(time.Second, s.connect)
+		return
+	}
 	if s.connected || s.fleet.closed || s.removed || !h.reachable() || h.admit(s.fleet.cluster, s.fleet.epoch, "") != nil {
 		s.joining = s.joining && s.connected
 		return
@@ -139,11 +145,10 @@ func (s *session) connect() {
 	}
 	s.lastEnclaves = inOrder(s.lastEnclaves, w.latency("watch "+h.name))
 	w.later(time.Until(s.lastEnclaves), func() {
-		if s.conn == conn && s.connected {
-			s.becomes(incarnation)
+		s.says(conn, incarnation, func() {
 			s.collected(snapshot)
 			s.joins()
-		}
+		})
 	})
 	s.sendFacts()
 }
@@ -158,12 +163,6 @@ func inOrder(last time.Time, latency time.Duration) time.Time {
 		at = last.Add(time.Microsecond)
 	}
 	return at
-}
-
-// becomes takes the word of a host on which one it is.
-func (s *session) becomes(incarnation string) {
-	s.anew = s.anew || s.incarnation != "" && s.incarnation != incarnation
-	s.incarnation = incarnation
 }
 
 func (s *session) collected(snapshot map[string]*enclave) {
@@ -187,13 +186,13 @@ func (s *session) collected(snapshot map[string]*enclave) {
 // tell hands what is known of an enclave to the runner.
 func (s *session) tell(id string) {
 	f := s.fleet
-	o := model.Observation{Enclave: id, Host: s.host.name, Incarnation: s.incarnation, State: model.EnclaveAbsent, Anew: s.anew}
+	o := model.Observation{Enclave: id, Host: s.host.name, Incarnation: s.machine.Incarnation, State: model.EnclaveAbsent, Anew: !s.machine.Anew.IsZero(), Since: s.machine.Anew}
 	e := s.known[id]
 	if e != nil {
 		if e.cluster != f.cluster {
 			return
 		}
-		o = e.observation(s.host.name, s.incarnation)
+		o = e.observation(s.host.name, s.machine.Incarnation)
 	}
 	p, promised := f.promised[s.host.name][id]
 	k := model.ContainerKey{Org: p.Org, Name: p.Container}
@@ -219,12 +218,11 @@ func (s *session) sendFacts() {
 	now, incarnation := h.facts(), h.incarnation()
 	s.lastFacts = inOrder(s.lastFacts, w.latency("facts "+h.name))
 	w.later(time.Until(s.lastFacts), func() {
-		if s.conn == conn && s.connected {
-			s.becomes(incarnation)
-			s.facts, s.told = now, true
+		s.says(conn, incarnation, func() {
+			s.facts, s.told, s.heard = now, true, true
 			s.joins()
 			s.wake()
-		}
+		})
 	})
 }
 
@@ -255,19 +253,18 @@ func (h *host) send(id string, e *enclave) {
 		return
 	}
 	for _, s := range h.followers {
-		conn := s.conn
+		conn, incarnation := s.conn, h.incarnation()
 		s.lastEnclaves = inOrder(s.lastEnclaves, h.w.latency("enclave "+id))
 		h.w.later(time.Until(s.lastEnclaves), func() {
-			if s.conn != conn || !s.connected {
-				return
-			}
-			if e == nil {
-				delete(s.known, id)
-			} else {
-				s.known[id] = e
-			}
-			s.wake()
-			s.tell(id)
+			s.says(conn, incarnation, func() {
+				if e == nil {
+					delete(s.known, id)
+				} else {
+					s.known[id] = e
+				}
+				s.wake()
+				s.tell(id)
+			})
 		})
 		s.sendFacts()
 	}

@@ -28,7 +28,7 @@ func (f *fleet) call(ctx context.Context, what, name, id string, apply func(h *h
 	// A guest is no agent: it has no fence.
 	incarnation := ""
 	if what != "attest" {
-		incarnation = f.sessions[name].incarnation
+		incarnation = f.sessions[name].machine.Incarnation
 	}
 	w.doom(f, "call "+what)
 	there, back := w.latency(what+id), w.latency(what+id)
@@ -106,14 +106,16 @@ func (f *fleet) Incarnation(name string) string {
 	f.w.mu.Lock()
 	defer f.w.mu.Unlock()
 	if s := f.sessions[name]; s != nil {
-		return s.incarnation
+		return s.machine.Incarnation
 	}
 	return ""
 }
 
 // Profile is known once the host has answered.
 func (f *fleet) Profile(name string) (agentv1.CvmProfile, error) {
-	if f.Incarnation(name) == "" {
+	f.w.mu.Lock()
+	defer f.w.mu.Unlock()
+	if s := f.sessions[name]; s == nil || !s.heard {
 		return 0, fmt.Errorf("host %s has not answered yet", name)
 	}
 	return agentv1.CvmProfile_CVM_PROFILE_NONE, nil

@@ -78,11 +78,11 @@ func (f *fleet) Observe(name, id string) (model.Observation, bool) {
 		return model.Observation{}, false
 	}
 	if e := s.known[id]; e != nil && s.synced {
-		o := e.observation(name, s.incarnation)
+		o := e.observation(name, s.machine.Incarnation)
 		f.w.heard(o)
 		return o, true
 	}
-	return model.Observation{Enclave: id, Host: name, Incarnation: s.incarnation, State: model.EnclaveAbsent}, s.synced
+	return model.Observation{Enclave: id, Host: name, Incarnation: s.machine.Incarnation, State: model.EnclaveAbsent}, s.synced
 }
 
 func (f *fleet) AwaitFree(ctx context.Context, name, id string, after []string, room model.Room) error {

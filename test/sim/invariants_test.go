@@ -29,6 +29,7 @@ func (w *world) check(s *seen, was change) {
 	w.noDowntimeInSilence(s, was)
 	w.noTimeAnew(s, was)
 	w.noRefusalTooSoon(s, was)
+	w.noLossUnexplained(s, was)
 	w.nothingUnknownRuns(s)
 	w.lossesToldToGateways(s, was)
 	w.idsAreNew(s, was)

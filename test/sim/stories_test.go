@@ -75,6 +75,13 @@ func diesAndBurns(w *world) {
 	w.later(50*time.Second, func() { w.disk.full, w.deaf = false, false })
 }
 
+// burnsWithAll has the host burn down with what serves and the candidate, and another
+// machine take its name.
+func burnsWithAll(w *world) {
+	w.hosts[0].burn()
+	w.later(4*time.Second, w.hosts[0].restart)
+}
+
 // hostFallsSilent cuts off the host of the candidate for good, as far as the story
 // goes.
 func hostFallsSilent(w *world) {
@@ -109,6 +116,9 @@ func deleteIt(w *world) { w.submit(w.deletes("api")) }
 // replaceIt asks for a replace where there is room for two.
 var replaceIt = &cv1.UpdateOptions{Strategy: cv1.Strategy_STRATEGY_REPLACE}
 
+// takenName is the story of a machine that is found to be another.
+const takenName = "another machine takes the name of the host that serves"
+
 var stories = []story{
 	{name: "blue-green", repo: "one"},
 	{name: "blue-green, held and accepted", repo: "one", options: &cv1.UpdateOptions{Hold: true}, at: model.StepHold, does: acceptIt},
@@ -124,6 +134,7 @@ var stories = []story{
 	{name: "replace that is cancelled while the route is held", repo: "eight", at: model.StepHoldRoute, does: cancelIt, mute: true},
 	{name: "cancelled while the order to boot is on its way", repo: "one", at: model.StepBoot, does: cancelCutOff, late: true},
 	{name: "the candidate dies, and another machine takes its host's name", repo: "one", at: model.StepBoot, does: diesAndBurns, deaf: true},
+	{name: takenName, repo: "one", at: model.StepHealth, does: burnsWithAll},
 	{name: "the candidate's host falls silent before it boots", repo: "one", hosts: 2, at: model.StepPrepare, does: hostFallsSilent},
 	{name: "the candidate's host falls silent while it starts", repo: "one", hosts: 2, at: model.StepHealth, does: hostFallsSilent},
 	{name: "the host of a held candidate falls silent", repo: "one", hosts: 2, options: &cv1.UpdateOptions{Hold: true}, at: model.StepHold, does: silentAndAccepted},

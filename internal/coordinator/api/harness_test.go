@@ -120,6 +120,7 @@ func startWith(t *testing.T, s store.Store, from tags, judge planner.Manifests) 
 		Log: slog.New(slog.DiscardHandler), ClusterID: "cl", Epoch: rec.Epoch, Now: time.Now,
 		Profiles: []agentv1.CvmProfile{agentv1.CvmProfile_CVM_PROFILE_NONE},
 		Dial:     func(string) (fleet.Conn, error) { return dial(agents) },
+		Note:     rec.NoteMachine,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -233,7 +233,7 @@ func (s *hostService) remove(ctx context.Context, r request, m *cv1.RemoveHostRe
 	if m.GetValidateOnly() {
 		return nil
 	}
-	extra := records.Extra{Compares: []store.Compare{store.ModRevision(item.Key, item.Revision)}, Ops: []store.Op{store.Delete(item.Key)}}
+	extra := records.Extra{Compares: []store.Compare{store.ModRevision(item.Key, item.Revision)}, Ops: []store.Op{store.Delete(item.Key), store.Delete(records.MachineKey(m.GetName()))}}
 	if err := r.record(&extra, s.Server, "", ""); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package engine
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
 )
@@ -29,5 +30,19 @@ func TestACandidateIsCreatedAgainOnAHostThatWasSetUpAnew(t *testing.T) {
 	w.settle()
 	if a := w.state.Container.Active; a == nil || a.ID != u.New.ID {
 		t.Errorf("%+v serves, want %s", a, u.New.ID)
+	}
+}
+
+func TestWhatWasLostWithAMachineIsToldFromWhatALaterOneLost(t *testing.T) {
+	for reason, began := range map[string]time.Duration{"HOST_SET_UP_ANEW": time.Minute, "ENCLAVE_LOST": -time.Minute} {
+		w := deployed(t)
+		a := *w.state.Container.Active
+		o := model.Observation{Enclave: a.ID, Host: a.Host, State: model.EnclaveAbsent, Anew: true, Since: a.Since.Add(began)}
+		if err := w.send(Observed{o}); err != nil {
+			t.Fatal(err)
+		}
+		if c := w.state.Container; c.Active != nil || c.Reason != reason {
+			t.Errorf("set up anew %s after it began to serve: %+v serves, reason %s, want none and %s", began, c.Active, c.Reason, reason)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
 	"time"
@@ -231,7 +232,7 @@ func (t *transition) candidate(o model.Observation) {
 	case o.State == model.EnclaveAbsent && u.Step == model.StepBoot, u.BootedAt.IsZero():
 		// Not created yet: the agent can't know of it.
 	case o.Ended():
-		t.fail(endedFailure(o))
+		t.fail(endedFailure(o, u.BootedAt))
 	case u.Step == model.StepHealth && o.HealthFailed():
 		t.fail(&Failure{Reason: o.Reason, Text: o.Text})
 	case u.Step == model.StepBoot && o.Guest():
@@ -283,8 +284,14 @@ func sameStages(a, b []model.Stage) bool {
 	})
 }
 
-func endedFailure(o model.Observation) *Failure {
-	if o.State == model.EnclaveAbsent && o.Reason == "" {
+// endedFailure is why an enclave has ended that was begun at a time, in the words of
+// what its host says.
+func endedFailure(o model.Observation, begun time.Time) *Failure {
+	if o.State == model.EnclaveAbsent && o.Anew && !begun.After(o.Since) {
+		return &Failure{Reason: "HOST_SET_UP_ANEW", Text: fmt.Sprintf(
+			"host %s was set up anew, or lost its state folder, and knows nothing of what it had (since %s): redeploy", o.Host, o.Since.UTC().Format(time.RFC3339))}
+	}
+	if o.State == model.EnclaveAbsent {
 		return &Failure{Reason: "ENCLAVE_LOST", Text: "the agent on " + o.Host + " no longer knows the enclave: redeploy"}
 	}
 	f := &Failure{Reason: o.Reason, Text: o.Text}

@@ -53,7 +53,7 @@ func (t *transition) activeDied(o model.Observation) {
 	if c.Active == nil || c.Active.ID != o.Enclave {
 		return
 	}
-	f := endedFailure(o)
+	f := endedFailure(o, c.Active.Since)
 	t.tell(model.Error, "ENCLAVE_DIED", "%s, which served, has ended: %s", o.Enclave, f.Error())
 	gone := *c.Active
 	delete(t.s.Reservations, gone.ID)

@@ -290,13 +290,32 @@ func (h *heard) take() []said {
 // patience is Config.Silent in tests.
 const patience = 2 * time.Minute
 
+// noted is what a fleet has found out about machines; a nil one refuses it.
+type noted map[string]model.Machine
+
+var errNotNoted = errors.New("the disk is full")
+
+func (n noted) note(_ context.Context, host string, m model.Machine) error {
+	if n == nil {
+		return errNotNoted
+	}
+	n[host] = m
+	return nil
+}
+
 // joined returns a fleet that follows the agent as host h1; it ends with the
 // test.
 func joined(t *testing.T, a *agent) (*Fleet, *heard) {
 	t.Helper()
+	return joinedTo(t, a, noted{})
+}
+
+// joinedTo is joined with these machines on record.
+func joinedTo(t *testing.T, a *agent, machines noted) (*Fleet, *heard) {
+	t.Helper()
 	a.serve()
 	f, err := New(Config{
-		Log: slog.New(slog.DiscardHandler), ClusterID: "c1", Epoch: 3, Dial: a.dial, Now: time.Now, Silent: patience,
+		Log: slog.New(slog.DiscardHandler), ClusterID: "c1", Epoch: 3, Dial: a.dial, Note: machines.note, Now: time.Now, Silent: patience,
 		Profiles: []agentv1.CvmProfile{agentv1.CvmProfile_CVM_PROFILE_NONE},
 	})
 	if err != nil {
@@ -304,7 +323,7 @@ func joined(t *testing.T, a *agent) (*Fleet, *heard) {
 	}
 	h := &heard{}
 	f.SetSink(h)
-	if err := f.Add(model.Host{Name: "h1", Address: "agent"}); err != nil {
+	if err := f.AddKnown(model.Host{Name: "h1", Address: "agent"}, machines["h1"]); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

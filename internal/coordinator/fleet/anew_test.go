@@ -46,7 +46,7 @@ func TestAHostThatWasSetUpAnewIsNotTakenForTheOneBefore(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		got := h.take()
-		if len(got) != 1 || got[0].Incarnation != "second" || got[0].State != model.EnclaveAbsent || got[0].Reason != reasonAnew {
+		if len(got) != 1 || got[0].Incarnation != "second" || got[0].State != model.EnclaveAbsent || !got[0].Anew || got[0].Since.IsZero() {
 			t.Errorf("heard %+v, want that e1 is not on the second incarnation, and why", got)
 		}
 		if got := called(); got != "second" {
@@ -54,6 +54,63 @@ func TestAHostThatWasSetUpAnewIsNotTakenForTheOneBefore(t *testing.T) {
 		}
 		if s, text := status(t, f); s != Ready || !strings.Contains(text, "set up anew") {
 			t.Errorf("the host is %s and says %q, want that it was set up anew", s, text)
+		}
+	})
+}
+
+func TestThatAHostWasSetUpAnewOutlivesTheCoordinator(t *testing.T) {
+	at := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, tc := range []struct {
+		rule   string
+		before model.Machine
+		anew   bool
+		since  func(found time.Time) time.Time
+	}{
+		{"a host that is heard of for the first time", model.Machine{}, false, func(time.Time) time.Time { return time.Time{} }},
+		{"the same host as before", model.Machine{Incarnation: "second"}, false, func(time.Time) time.Time { return time.Time{} }},
+		{"the coordinator before has not found it out", model.Machine{Incarnation: "first"}, true, func(found time.Time) time.Time { return found }},
+		{"the coordinator before has found it out", model.Machine{Incarnation: "second", Anew: at}, true, func(time.Time) time.Time { return at }},
+		{"it was set up anew once more", model.Machine{Incarnation: "first", Anew: at}, true, func(found time.Time) time.Time { return found }},
+	} {
+		t.Run(tc.rule, func(t *testing.T) {
+			a := newAgent()
+			a.together = true
+			a.host.Incarnation = "second"
+			machines := noted{"h1": tc.before}
+			synctest.Test(t, func(t *testing.T) {
+				f, h := joinedTo(t, a, machines)
+				if got := f.Incarnation("h1"); got != tc.before.Incarnation {
+					t.Errorf("calls are for incarnation %q before it has answered, want %q", got, tc.before.Incarnation)
+				}
+				f.Promise(promise("e1", 1, ""))
+				synctest.Wait()
+				since := tc.since(time.Now().UTC())
+				got := h.take()
+				if len(got) != 1 || got[0].State != model.EnclaveAbsent || got[0].Anew != tc.anew || !got[0].Since.Equal(since) || got[0].Incarnation != "second" {
+					t.Errorf("heard %+v, want that e1 is not there, set up anew: %v, since %s", got, tc.anew, since)
+				}
+				if m := machines["h1"]; m.Incarnation != "second" || !m.Anew.Equal(since) {
+					t.Errorf("on record is %+v, want the second incarnation, anew since %s", m, since)
+				}
+			})
+		})
+	}
+}
+
+func TestAHostIsNotBelievedBeforeItIsOnRecordWhichOneItIs(t *testing.T) {
+	a := newAgent()
+	a.together = true
+	a.host.Incarnation = "first"
+	synctest.Test(t, func(t *testing.T) {
+		f, h := joinedTo(t, a, nil)
+		f.Promise(promise("e1", 1, ""))
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if s, text := status(t, f); s != Unreachable || text != errNotNoted.Error() {
+			t.Errorf("the host is %s (%s), want UNREACHABLE because of the disk", s, text)
+		}
+		if got := h.take(); len(got) != 0 {
+			t.Errorf("heard %+v of a host that is not on record", got)
 		}
 	})
 }

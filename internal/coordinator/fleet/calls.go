@@ -38,8 +38,8 @@ func (f *Fleet) Profile(host string) (agentv1.CvmProfile, error) {
 	return s.facts.GetProfile(), nil
 }
 
-// Incarnation is that of a host as it is known now, empty if it has not answered
-// yet, or does not tell. Another one says that the host was set up anew.
+// Incarnation is that of a host as it is known now, empty if it has never answered,
+// or does not tell. Another one says that the host was set up anew.
 func (f *Fleet) Incarnation(host string) string {
 	s, err := f.session(host)
 	if err != nil {
@@ -137,9 +137,9 @@ func (f *Fleet) Observe(host, id string) (model.Observation, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e := s.enclaves[id]; e != nil && s.synced {
-		return Observation(host, s.facts.GetIncarnation(), e), true
+		return Observation(host, s.machine.Incarnation, e), true
 	}
-	return model.Observation{Enclave: id, Host: host, Incarnation: s.facts.GetIncarnation(), State: model.EnclaveAbsent}, s.synced
+	return model.Observation{Enclave: id, Host: host, Incarnation: s.machine.Incarnation, State: model.EnclaveAbsent}, s.synced
 }
 
 // Enclaves returns the enclaves of our cluster on a host, and whether the host

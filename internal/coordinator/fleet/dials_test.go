@@ -134,7 +134,7 @@ func crowd(t *testing.T, n *network, hosts int, then func(f *Fleet, h *heard)) {
 		n.broken = make(chan struct{})
 		h := &heard{}
 		f, err := New(Config{
-			Log: slog.New(slog.DiscardHandler), ClusterID: "c1", Epoch: 3, Dial: n.dial, Now: time.Now, Silent: patience,
+			Log: slog.New(slog.DiscardHandler), ClusterID: "c1", Epoch: 3, Dial: n.dial, Note: noted{}.note, Now: time.Now, Silent: patience,
 			Profiles: []agentv1.CvmProfile{agentv1.CvmProfile_CVM_PROFILE_NONE},
 		})
 		if err != nil {

@@ -43,6 +43,9 @@ type Config struct {
 	// Dial connects to an agent.
 	Dial func(address string) (Conn, error)
 	Now  func() time.Time
+	// Note commits what is found out about the machine of a host, before anything that
+	// it says is believed.
+	Note func(ctx context.Context, host string, m model.Machine) error
 	// Silent is how long a host may be unreachable until those who were promised
 	// room there are told that others should do without it, and again as long; 0
 	// tells nobody. That it is unreachable at all they are told before.
@@ -70,8 +73,8 @@ type Fleet struct {
 
 // New returns a fleet without hosts; Run must be called for it to do anything.
 func New(cfg Config) (*Fleet, error) {
-	if cfg.Log == nil || cfg.Dial == nil || cfg.Now == nil || cfg.ClusterID == "" || cfg.Epoch < 1 {
-		return nil, errors.New("fleet: Log, Dial, Now, ClusterID and Epoch are required")
+	if cfg.Log == nil || cfg.Dial == nil || cfg.Note == nil || cfg.Now == nil || cfg.ClusterID == "" || cfg.Epoch < 1 {
+		return nil, errors.New("fleet: Log, Dial, Note, Now, ClusterID and Epoch are required")
 	}
 	return &Fleet{
 		cfg: cfg, hosts: map[string]*session{}, promises: map[string]map[string]model.Reservation{},
@@ -120,14 +123,17 @@ func (f *Fleet) launch(s *session) {
 }
 
 // Add follows a host from now on; adding it again changes its record only.
-func (f *Fleet) Add(h model.Host) error {
+func (f *Fleet) Add(h model.Host) error { return f.AddKnown(h, model.Machine{}) }
+
+// AddKnown is Add for a host of whose machine something is known.
+func (f *Fleet) AddKnown(h model.Host, m model.Machine) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if s := f.hosts[h.Name]; s != nil {
 		s.update(func() { s.record = h })
 		return nil
 	}
-	s := newSession(f, h)
+	s := newSession(f, h, m)
 	conn, err := f.cfg.Dial(h.Address)
 	if err != nil {
 		return fmt.Errorf("add host %s: %w", h.Name, err)

@@ -35,20 +35,19 @@ type session struct {
 	stop  context.CancelFunc
 	done  chan struct{}
 
-	mu       sync.Mutex
-	record   model.Host
-	status   Status
-	text     string
-	facts    *agentv1.Host
+	mu     sync.Mutex
+	record model.Host
+	status Status
+	text   string
+	facts  *agentv1.Host
+	// machine is what is on record of the machine. Only what it says itself changes it.
+	machine  model.Machine
 	enclaves map[string]*agentv1.Enclave
 	// synced: the enclaves are all there are; told: the facts are from since the
 	// host was last lost. Neither is believed for anything new until both hold.
 	synced bool
 	told   bool
 	seen   time.Time
-	// anew is when the host first answered as another incarnation than before, for
-	// as long as this coordinator lives.
-	anew time.Time
 	// lostAt is when the host was lost; silence is when that is told next, and
 	// noticed says that it was told once. queued is for how long since then nobody
 	// has tried to reach it, because so many others were: no time of silence.
@@ -60,9 +59,9 @@ type session struct {
 	version int64
 }
 
-func newSession(f *Fleet, record model.Host) *session {
+func newSession(f *Fleet, record model.Host, m model.Machine) *session {
 	return &session{
-		fleet: f, record: record, status: Joining, done: make(chan struct{}),
+		fleet: f, record: record, machine: m, status: Joining, done: make(chan struct{}),
 		enclaves: map[string]*agentv1.Enclave{}, changed: make(chan struct{}),
 	}
 }
@@ -262,50 +261,62 @@ func (w *watch) host() {
 	receive(stream, "host", func(m *agentv1.WatchHostResponse) error { return w.takeFacts(m.GetHost()) }, w.ended)
 }
 
-func (s *session) takeFacts(h *agentv1.Host) error {
+func (w *watch) takeFacts(h *agentv1.Host) error {
 	if len(h.GetGpus()) > maxGPUs {
 		return fmt.Errorf("the agent reports %d GPUs, more than %d", len(h.GetGpus()), maxGPUs)
 	}
 	if len(h.GetIncarnation()) > maxIncarnation {
 		return fmt.Errorf("the agent tells an incarnation of %d bytes, more than %d", len(h.GetIncarnation()), maxIncarnation)
 	}
-	s.update(func() {
-		if was, is := s.facts.GetIncarnation(), h.GetIncarnation(); was != is && was != "" && is != "" {
-			s.anew = s.fleet.cfg.Now()
-			s.fleet.cfg.Log.Warn("host was set up anew, what it had is lost", "host", s.record.Name, "incarnation", is, "was", was)
-		}
-		s.facts, s.told = h, true
-		s.nowReady()
+	if err := w.identify(h.GetIncarnation()); err != nil {
+		return err
+	}
+	w.update(func() {
+		w.facts, w.told = h, true
+		w.nowReady()
 	})
 	return nil
 }
 
-// reasonAnew is why enclaves are gone that a host had before it was set up anew.
-const reasonAnew = "HOST_SET_UP_ANEW"
+// identify takes the host's word on which one it is. That it is another one than
+// before is committed first: a coordinator that starts later finds what this one
+// makes of it, or finds it out for itself.
+func (w *watch) identify(incarnation string) error {
+	w.mu.Lock()
+	m := w.machine
+	w.mu.Unlock()
+	if incarnation == "" || incarnation == m.Incarnation {
+		return nil
+	}
+	if m.Incarnation != "" {
+		m.Anew = w.fleet.cfg.Now().UTC()
+		w.fleet.cfg.Log.Warn("host was set up anew, what it had is lost", "host", w.record.Name, "incarnation", incarnation, "was", m.Incarnation)
+	}
+	m.Incarnation = incarnation
+	if err := w.fleet.cfg.Note(w.ctx, w.record.Name, m); err != nil {
+		return err
+	}
+	w.update(func() { w.machine = m })
+	return nil
+}
 
 // incarnation is that of the host as it is known now.
 func (s *session) incarnation() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.facts.GetIncarnation()
+	return s.machine.Incarnation
 }
 
 // missing is what is said of enclaves that a host does not list; s.mu is held.
 func (s *session) missing() model.Observation {
-	o := model.Observation{Incarnation: s.facts.GetIncarnation()}
-	if !s.anew.IsZero() {
-		o.Anew = true
-		o.Reason, o.Text = reasonAnew, fmt.Sprintf("host %s was set up anew, or lost its state folder, and knows nothing of what it had (since %s): redeploy",
-			s.record.Name, s.anew.UTC().Format(time.RFC3339))
-	}
-	return o
+	return model.Observation{Incarnation: s.machine.Incarnation, Anew: !s.machine.Anew.IsZero(), Since: s.machine.Anew}
 }
 
 func (s *session) nowReady() {
 	if s.told && s.synced && s.status != Ready {
 		s.status, s.text = Ready, ""
-		if !s.anew.IsZero() {
-			s.text = "set up anew, or its state folder lost, by " + s.anew.UTC().Format(time.RFC3339) + ": what it had then is gone"
+		if at := s.machine.Anew; !at.IsZero() {
+			s.text = "set up anew, or its state folder lost, by " + at.UTC().Format(time.RFC3339) + ": what it had then is gone"
 		}
 		s.fleet.cfg.Log.Info("host ready", "host", s.record.Name, "gpus", len(s.facts.GetGpus()))
 	}

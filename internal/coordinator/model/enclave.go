@@ -38,8 +38,8 @@ type Observation struct {
 	// Incarnation is that of the host that says so; empty if it is not known, or if
 	// the coordinator itself does.
 	Incarnation string
-	// Anew says that the host was set up anew since it was first heard of: it has
-	// nothing of what it was told before.
+	// Anew says that the host was set up anew at the time Since: it has nothing of
+	// what it was told before.
 	Anew bool
 	// Since is when a silent host was lost, and Long says that this is so long ago
 	// that others should do without it.

@@ -16,6 +16,7 @@ const (
 	ReservationPrefix = "reservations/"
 	RoutePrefix       = "routes/"
 	HostPrefix        = "hosts/"
+	MachinePrefix     = "machines/"
 	SecretPrefix      = "secrets/"
 	SecretValuePrefix = "secretvalues/"
 	EventPrefix       = "events/"
@@ -70,6 +71,9 @@ func RouteKey(domain string) string { return RoutePrefix + domain }
 
 // HostKey is the key of a host.
 func HostKey(name string) string { return HostPrefix + name }
+
+// MachineKey is the key of what is known of a host's machine.
+func MachineKey(host string) string { return MachinePrefix + host }
 
 // SecretKey is the key of a secret's record, without its values.
 func SecretKey(org, name string) string { return SecretPrefix + org + "/" + name }

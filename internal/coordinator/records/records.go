@@ -59,6 +59,7 @@ var (
 	Reservations = record.New[model.Reservation]("reservation")
 	Routes       = record.New[model.Route]("route")
 	Hosts        = record.New[model.Host]("host")
+	Machines     = record.New[model.Machine]("machine")
 	Secrets      = record.New[model.Secret]("secret")
 	SecretValues = record.New[model.SecretValue]("secretvalue")
 	Events       = record.New[model.Event]("event")
