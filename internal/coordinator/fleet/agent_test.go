@@ -290,28 +290,44 @@ func (h *heard) take() []said {
 // patience is Config.Silent in tests.
 const patience = 2 * time.Minute
 
-// noted is what a fleet has found out about machines; a nil one refuses it.
-type noted map[string]model.Machine
+// noted is what a fleet has found out about machines.
+type noted struct {
+	mu       sync.Mutex
+	machines map[string]model.Machine
+	// full: nothing more can be noted.
+	full bool
+}
 
 var errNotNoted = errors.New("the disk is full")
 
-func (n noted) note(_ context.Context, host string, m model.Machine) error {
-	if n == nil {
+func (n *noted) note(_ context.Context, host string, m model.Machine) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.full {
 		return errNotNoted
 	}
-	n[host] = m
+	if n.machines == nil {
+		n.machines = map[string]model.Machine{}
+	}
+	n.machines[host] = m
 	return nil
+}
+
+func (n *noted) of(host string) model.Machine {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.machines[host]
 }
 
 // joined returns a fleet that follows the agent as host h1; it ends with the
 // test.
 func joined(t *testing.T, a *agent) (*Fleet, *heard) {
 	t.Helper()
-	return joinedTo(t, a, noted{})
+	return joinedTo(t, a, &noted{})
 }
 
 // joinedTo is joined with these machines on record.
-func joinedTo(t *testing.T, a *agent, machines noted) (*Fleet, *heard) {
+func joinedTo(t *testing.T, a *agent, machines *noted) (*Fleet, *heard) {
 	t.Helper()
 	a.serve()
 	f, err := New(Config{
@@ -323,7 +339,7 @@ func joinedTo(t *testing.T, a *agent, machines noted) (*Fleet, *heard) {
 	}
 	h := &heard{}
 	f.SetSink(h)
-	if err := f.AddKnown(model.Host{Name: "h1", Address: "agent"}, machines["h1"]); err != nil {
+	if err := f.AddKnown(model.Host{Name: "h1", Address: "agent"}, machines.of("h1")); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -76,7 +76,7 @@ func TestThatAHostWasSetUpAnewOutlivesTheCoordinator(t *testing.T) {
 			a := newAgent()
 			a.together = true
 			a.host.Incarnation = "second"
-			machines := noted{"h1": tc.before}
+			machines := &noted{machines: map[string]model.Machine{"h1": tc.before}}
 			synctest.Test(t, func(t *testing.T) {
 				f, h := joinedTo(t, a, machines)
 				if got := f.Incarnation("h1"); got != tc.before.Incarnation {
@@ -89,7 +89,7 @@ func TestThatAHostWasSetUpAnewOutlivesTheCoordinator(t *testing.T) {
 				if len(got) != 1 || got[0].State != model.EnclaveAbsent || got[0].Anew != tc.anew || !got[0].Since.Equal(since) || got[0].Incarnation != "second" {
 					t.Errorf("heard %+v, want that e1 is not there, set up anew: %v, since %s", got, tc.anew, since)
 				}
-				if m := machines["h1"]; m.Incarnation != "second" || !m.Anew.Equal(since) {
+				if m := machines.of("h1"); m.Incarnation != "second" || !m.Anew.Equal(since) {
 					t.Errorf("on record is %+v, want the second incarnation, anew since %s", m, since)
 				}
 			})
@@ -102,7 +102,7 @@ func TestAHostIsNotBelievedBeforeItIsOnRecordWhichOneItIs(t *testing.T) {
 	a.together = true
 	a.host.Incarnation = "first"
 	synctest.Test(t, func(t *testing.T) {
-		f, h := joinedTo(t, a, nil)
+		f, h := joinedTo(t, a, &noted{full: true})
 		f.Promise(promise("e1", 1, ""))
 		time.Sleep(10 * time.Second)
 		synctest.Wait()

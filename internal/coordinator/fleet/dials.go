@@ -27,8 +27,8 @@ type dials struct {
 	mu   sync.Mutex
 	free int
 	// given counts the places that were given while both kinds waited.
-	given          int
-	likely, doomed []*turn
+	given            int
+	likely, unlikely []*turn
 }
 
 // turn is one host's wait for a place. It is over when it has got one, which closes
@@ -68,7 +68,7 @@ func (d *dials) line(likely bool) *turn {
 	if likely {
 		d.likely = append(d.likely, t)
 	} else {
-		d.doomed = append(d.doomed, t)
+		d.unlikely = append(d.unlikely, t)
 	}
 	d.give()
 	return t
@@ -107,14 +107,14 @@ func (d *dials) give() {
 
 // next takes the host whose turn it is; nil if none waits. d.mu is held.
 func (d *dials) next() *turn {
-	d.likely, d.doomed = waiting(d.likely), waiting(d.doomed)
+	d.likely, d.unlikely = waiting(d.likely), waiting(d.unlikely)
 	from := &d.likely
 	switch {
 	case len(d.likely) == 0:
-		from = &d.doomed
-	case len(d.doomed) > 0:
+		from = &d.unlikely
+	case len(d.unlikely) > 0:
 		if d.given++; d.given%fairness == 0 {
-			from = &d.doomed
+			from = &d.unlikely
 		}
 	}
 	if len(*from) == 0 {

@@ -34,6 +34,8 @@ type network struct {
 	cutAll, down bool
 	cut          map[string]bool
 	broken       chan struct{}
+	// noted is what is on record of the hosts.
+	noted noted
 }
 
 // turns are as many as a fleet dials at a time here.
@@ -134,7 +136,7 @@ func crowd(t *testing.T, n *network, hosts int, then func(f *Fleet, h *heard)) {
 		n.broken = make(chan struct{})
 		h := &heard{}
 		f, err := New(Config{
-			Log: slog.New(slog.DiscardHandler), ClusterID: "c1", Epoch: 3, Dial: n.dial, Note: noted{}.note, Now: time.Now, Silent: patience,
+			Log: slog.New(slog.DiscardHandler), ClusterID: "c1", Epoch: 3, Dial: n.dial, Note: n.noted.note, Now: time.Now, Silent: patience,
 			Profiles: []agentv1.CvmProfile{agentv1.CvmProfile_CVM_PROFILE_NONE},
 		})
 		if err != nil {
@@ -144,7 +146,7 @@ func crowd(t *testing.T, n *network, hosts int, then func(f *Fleet, h *heard)) {
 		f.SetSink(h)
 		for i := range hosts {
 			name := fmt.Sprintf("h%d", i)
-			if err := f.Add(model.Host{Name: name, Address: name}); err != nil {
+			if err := f.AddKnown(model.Host{Name: name, Address: name}, n.noted.of(name)); err != nil {
 				t.Fatal(err)
 			}
 			f.Promise(model.Reservation{Enclave: "e-" + name, Host: name, Org: "acme", Container: "api"})
@@ -239,7 +241,7 @@ func TestAHostThatTellsNothingHoldsUpNobodyForLong(t *testing.T) {
 
 // inLine has hosts wait for the only place, and returns how to take the place of
 // the one before.
-func inLine(t *testing.T, d *dials, likely, doomed int) (next func() (wasLikely bool)) {
+func inLine(t *testing.T, d *dials, likely, unlikely int) (next func() (wasLikely bool)) {
 	t.Helper()
 	type got struct {
 		likely bool
@@ -250,7 +252,7 @@ func inLine(t *testing.T, d *dials, likely, doomed int) (next func() (wasLikely 
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range likely + doomed {
+	for i := range likely + unlikely {
 		go func() {
 			done, err := d.begin(t.Context(), i < likely)
 			if err != nil {
@@ -329,16 +331,22 @@ func found(t *testing.T, f *Fleet, hosts int) time.Duration {
 	return 0
 }
 
-func TestHostsThatAnswerAreFoundAmongThousandsThatDoNot(t *testing.T) {
+// large is a network of many hosts, of which one in a hundred can be reached.
+func large() (n *network, hosts int, round time.Duration) {
 	hosts, places := 10_000, dialsAtOnce
 	if raceEnabled { // it bounds the goroutines
 		hosts, places = hosts/5, places/5
 	}
-	answer, round := hosts/100, time.Duration(hosts/places+1)*gives
-	n := &network{places: places, cut: map[string]bool{}}
+	n = &network{places: places, cut: map[string]bool{}}
 	for i := range hosts {
 		n.cut[fmt.Sprintf("h%d", i)] = i%100 > 0
 	}
+	return n, hosts, time.Duration(hosts/places+1) * gives
+}
+
+func TestHostsThatAnswerAreFoundAmongThousandsThatDoNot(t *testing.T) {
+	n, hosts, round := large()
+	answer := hosts / 100
 	crowd(t, n, hosts, func(f *Fleet, _ *heard) {
 		if took := found(t, f, answer); took > round {
 			t.Errorf("%d hosts among %d of which nothing is known were found after %s, want them within %s", answer, hosts, took, round)
@@ -350,8 +358,23 @@ func TestHostsThatAnswerAreFoundAmongThousandsThatDoNot(t *testing.T) {
 			t.Errorf("%d agents that were restarted were found after %s, want them within %s", answer, took, limit)
 		}
 		n.set(func() { n.cut["h1"] = false })
-		if took, limit := found(t, f, answer+1), 8*time.Second+round; took > limit {
+		if took, limit := found(t, f, answer+1), gives+8*time.Second+round; took > limit {
 			t.Errorf("a host that answers again was found after %s, want it within %s", took, limit)
+		}
+	})
+}
+
+func TestHostsThatAnsweredTheCoordinatorBeforeAreFoundFirst(t *testing.T) {
+	n, hosts, _ := large()
+	n.noted.machines = map[string]model.Machine{}
+	for host, cut := range n.cut {
+		if cut {
+			n.noted.machines[host] = model.Machine{Silent: time.Unix(0, 0)}
+		}
+	}
+	crowd(t, n, hosts, func(f *Fleet, _ *heard) {
+		if took, limit := found(t, f, hosts/100), dialPatience; took > limit {
+			t.Errorf("%d hosts that answer were found after %s, want them within %s, a turn of one that does not", hosts/100, took, limit)
 		}
 	})
 }

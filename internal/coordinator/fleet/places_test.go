@@ -23,7 +23,7 @@ func still(t testing.TB, hosts int) *Fleet {
 		Log: slog.New(slog.DiscardHandler), ClusterID: "c", Epoch: 1, Now: time.Now,
 		Profiles: []agentv1.CvmProfile{agentv1.CvmProfile_CVM_PROFILE_NONE},
 		Dial:     func(address string) (Conn, error) { return rpc.Dial(address) },
-		Note:     noted{}.note,
+		Note:     (&noted{}).note,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -174,6 +174,9 @@ func (f *Fleet) view(name string, s *session) View {
 			MemoryMiB: int64(s.facts.GetMemoryMib().GetTotal()),
 		},
 	}
+	if v.Seen.IsZero() {
+		v.Seen = s.machine.Silent // seen by a coordinator before
+	}
 	if s.status == Ready {
 		v.Seen = f.cfg.Now() // its streams are open: connections that are dead are noticed within seconds
 	}

@@ -87,7 +87,7 @@ func (s *session) run(ctx context.Context, ended func()) {
 	start := s.fleet.cfg.Now()
 	again = func(err error) {
 		if ctx.Err() == nil {
-			s.lost(err)
+			s.lost(ctx, err)
 			if s.fleet.cfg.Now().Sub(start) > retry.MaxInterval {
 				retry.Reset()
 			}
@@ -114,7 +114,7 @@ func wait(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-func (s *session) lost(err error) {
+func (s *session) lost(ctx context.Context, err error) {
 	status := Unreachable
 	switch rpc.Reason(err) {
 	case "FOREIGN_CLUSTER", "STALE_EPOCH":
@@ -138,6 +138,7 @@ func (s *session) lost(err error) {
 		s.told = false
 	})
 	if due {
+		s.noteSilence(ctx, since.UTC())
 		s.fleet.silent(s.record.Name, since, long)
 	}
 }
@@ -192,12 +193,16 @@ func (w *watch) dial() {
 	w.enclaves()
 }
 
-// likely says whether a host answers as far as is known: it has not been tried, or
-// was lost so short a time ago that its agent may as well be restarting.
+// likely says whether a host answers as far as is known: it has not been tried, and
+// was not silent when the coordinator before ended, or was lost so short a time ago
+// that its agent may as well be restarting.
 func (s *session) likely(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.lostAt.IsZero() || now.Sub(s.lostAt) < noticeAfter
+	if s.lostAt.IsZero() {
+		return s.machine.Silent.IsZero()
+	}
+	return now.Sub(s.lostAt) < noticeAfter
 }
 
 // tellPatience is how long a host that is dialled may take to tell of all it has:
@@ -275,41 +280,8 @@ func (w *watch) takeFacts(h *agentv1.Host) error {
 		w.facts, w.told = h, true
 		w.nowReady()
 	})
+	w.answered()
 	return nil
-}
-
-// identify takes the host's word on which one it is. That it is another one than
-// before is committed first: a coordinator that starts later finds what this one
-// makes of it, or finds it out for itself.
-func (w *watch) identify(incarnation string) error {
-	w.mu.Lock()
-	m := w.machine
-	w.mu.Unlock()
-	if incarnation == "" || incarnation == m.Incarnation {
-		return nil
-	}
-	if m.Incarnation != "" {
-		m.Anew = w.fleet.cfg.Now().UTC()
-		w.fleet.cfg.Log.Warn("host was set up anew, what it had is lost", "host", w.record.Name, "incarnation", incarnation, "was", m.Incarnation)
-	}
-	m.Incarnation = incarnation
-	if err := w.fleet.cfg.Note(w.ctx, w.record.Name, m); err != nil {
-		return err
-	}
-	w.update(func() { w.machine = m })
-	return nil
-}
-
-// incarnation is that of the host as it is known now.
-func (s *session) incarnation() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.machine.Incarnation
-}
-
-// missing is what is said of enclaves that a host does not list; s.mu is held.
-func (s *session) missing() model.Observation {
-	return model.Observation{Incarnation: s.machine.Incarnation, Anew: !s.machine.Anew.IsZero(), Since: s.machine.Anew}
 }
 
 func (s *session) nowReady() {
@@ -347,6 +319,7 @@ func (w *watch) take(m *agentv1.WatchEnclavesResponse) error {
 	var err error
 	if w.snapshot, err = w.collect(w.snapshot, m); w.snapshot == nil {
 		w.dialled()
+		w.answered()
 	}
 	return err
 }

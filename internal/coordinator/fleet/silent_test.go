@@ -86,3 +86,34 @@ func TestAHostIsSeenUntilItIsLost(t *testing.T) {
 		}
 	})
 }
+
+func TestSilenceIsOnRecordUntilTheHostAnswers(t *testing.T) {
+	a := newAgent()
+	machines := &noted{}
+	synctest.Test(t, func(t *testing.T) {
+		f, _ := joinedTo(t, a, machines)
+		synctest.Wait()
+		lost := time.Now()
+		a.down()
+		time.Sleep(noticeAfter / 2)
+		synctest.Wait()
+		if m := machines.of("h1"); !m.Silent.IsZero() {
+			t.Errorf("on record is %+v of a host that was lost a moment ago", m)
+		}
+		time.Sleep(2 * noticeAfter)
+		synctest.Wait()
+		if m := machines.of("h1"); !m.Silent.Equal(lost) {
+			t.Errorf("on record is %+v, want that it does not answer since %s", m, lost)
+		}
+		later := newSession(f, model.Host{Name: "h1"}, machines.of("h1"))
+		if later.likely(time.Now()) {
+			t.Error("a coordinator that starts takes a silent host for one that is likely to answer")
+		}
+		a.serve()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if m := machines.of("h1"); !m.Silent.IsZero() {
+			t.Errorf("on record is %+v of a host that answers", m)
+		}
+	})
+}

@@ -10,4 +10,7 @@ type Machine struct {
 	// Anew is when it first answered as another incarnation than before; zero if it
 	// never did.
 	Anew time.Time `json:"anew,omitzero"`
+	// Silent is since when it has not answered, once that was told to whom it matters;
+	// zero if it answers.
+	Silent time.Time `json:"silent,omitzero"`
 }

@@ -55,7 +55,7 @@ func FuzzStoredRecord(f *testing.F) {
 	seed(f, Reservations, model.Reservation{Org: "acme", Container: "api", Host: "h1"})
 	seed(f, Routes, model.Route{Domain: "api.example", State: model.RouteServing, Generation: 3})
 	seed(f, Hosts, model.Host{Name: "h1", Address: "10.0.0.1:7443", Created: at})
-	seed(f, Machines, model.Machine{Incarnation: "5f2d", Anew: at})
+	seed(f, Machines, model.Machine{Incarnation: "5f2d", Anew: at, Silent: at})
 	seed(f, Secrets, model.Secret{})
 	seed(f, SecretValues, model.SecretValue{})
 	seed(f, Events, model.Event{})
