@@ -54,7 +54,7 @@ build-pkcs11: apt
 demo: programs
 	@$(BIN)/casemate dev demo $(if $(KEEP),--keep)
 
-# What the tests need besides Go: a C compiler for the race detector and go-nvml,
+# What the tests need besides Go: a C compiler for the race detector, go-nvml, NSCQ and its double,
 # systemd-analyze and perl for what is deployed, SoftHSM for keys in tokens, real firmware to measure, openssl for the example of a workflow.
 apt:
 	@missing=(); \
