@@ -17,6 +17,7 @@ import (
 	"github.com/casemate-dev/casemate/internal/guest/simulated"
 	"github.com/casemate-dev/casemate/internal/guest/tsm"
 	"github.com/casemate-dev/casemate/pkg/attest/evidence"
+	"github.com/casemate-dev/casemate/pkg/gpu/nscq"
 	"github.com/casemate-dev/casemate/pkg/gpu/nvml"
 )
 
@@ -34,7 +35,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		sim   = flags.Bool("simulated", false, "run as a process on this machine, with evidence that proves nothing")
 		dir   = flags.String("dir", "", "the enclave's folder, as the fake backend wrote it (with --simulated)")
 		nonce = flags.String("evidence", "", "print the evidence of this machine's processor and GPUs over a nonce (64 hex digits), and end: to try hardware")
-		cards = flags.Bool("gpus", true, "ask the GPUs through NVML, too (with --evidence)")
+		cards = flags.Bool("gpus", true, "ask the GPUs, too, through NVML, and in protected PCIe mode their NVSwitches through NSCQ (with --evidence)")
 		grace = flags.Duration("grace", guest.DefaultGrace, "how long requests in flight may take after SIGTERM")
 	)
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
@@ -71,7 +72,7 @@ func show(ctx context.Context, stdout io.Writer, text string, cards bool) error 
 	}
 	config := tsm.Config{}
 	if cards {
-		source, err := gpus.New(gpus.Config{NVML: nvml.New()})
+		source, err := gpus.New(gpus.Config{NVML: nvml.New(), NSCQ: nscq.New(nscq.Name)})
 		if err != nil {
 			return err
 		}

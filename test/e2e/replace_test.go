@@ -42,6 +42,8 @@ func TestUpdatesWithEveryGPUInUse(t *testing.T) {
 func replaceHoldsTheRoute(t *testing.T, f *fleet) {
 	f.running(t, "big", eight, eight)
 	f.running(t, "small", app{})
+	// All GPUs of a Hopper board share its switches, which the enclave shows with them.
+	says(t, f.ok(t, "attest", "container", "big"), "8 GPUs and 4 switches", "✓ gpu7_mode", "✓ switch3_report_signature", "✓ topology_switches", "✓ topology_gpus")
 	small := f.get(t, "small").GetActiveEnclave()
 	l, neighbour := f.load(t, "big"), f.load(t, "small")
 	u := f.beginAt(t, "big", "v2", nil, cv1.UpdateStep_UPDATE_STEP_BOOT)

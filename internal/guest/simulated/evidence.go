@@ -42,13 +42,7 @@ func (m *machine) hardware(now func() time.Time) (guest.EvidenceSource, error) {
 	kernel := tsmtest.New(machine.Provider(), machine.Processor(vendors.Launch{
 		Measurement: launched.measurement, HostData: launched.hostData,
 	}))
-	devices, err := gpus.New(gpus.Config{NVML: driver{machine}, Switches: func(_ context.Context, nonce [32]byte) ([][]byte, error) {
-		list, err := machine.Switches(nonce)
-		if err != nil {
-			return nil, err
-		}
-		return vendors.Documents(list)
-	}})
+	devices, err := gpus.New(gpus.Config{NVML: driver{machine}, NSCQ: fabric{machine}})
 	if err != nil {
 		return nil, err
 	}
@@ -71,6 +65,22 @@ func (d driver) Reports(nonce [32]byte) ([]gpu.NVMLReport, error) {
 			generation = gpu.Blackwell
 		}
 		out = append(out, gpu.NVMLReport{BusID: fmt.Sprint("simulated ", i), Generation: generation, Report: e.Report, Chain: nvidia.ChainPEM(e.Chain)})
+	}
+	return out, nil
+}
+
+// fabric is NSCQ as the driver of a simulated machine's NVSwitches answers it.
+type fabric struct{ machine *vendors.Machine }
+
+// Reports implements gpu.NVSwitchReporter.
+func (f fabric) Reports(nonce [32]byte) ([]gpu.NVSwitchReport, error) {
+	list, err := f.machine.Switches(nonce)
+	if err != nil {
+		return nil, err
+	}
+	var out []gpu.NVSwitchReport
+	for i, e := range list {
+		out = append(out, gpu.NVSwitchReport{UUID: fmt.Sprint("simulated ", i), Report: e.Report, Chain: nvidia.ChainPEM(e.Chain)})
 	}
 	return out, nil
 }

@@ -184,7 +184,7 @@ func (m *Machine) Devices(nonce [32]byte) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Documents(append(gpus, switches...))
+	return documents(append(gpus, switches...))
 }
 
 // GPUs is the evidence of each GPU over the nonce.
@@ -211,8 +211,8 @@ func (m *Machine) evidence(nonce [32]byte, switches bool) ([]nvidia.Device, erro
 	return out, nil
 }
 
-// Documents encodes the evidence of devices, one document for each.
-func Documents(devices []nvidia.Device) ([][]byte, error) {
+// documents encodes the evidence of devices, one document for each.
+func documents(devices []nvidia.Device) ([][]byte, error) {
 	var out [][]byte
 	for _, d := range devices {
 		document, err := nvidia.EncodeEvidence(nvidia.Evidence{Devices: []nvidia.Device{d}})
