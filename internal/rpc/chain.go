@@ -95,11 +95,11 @@ func invalid(err error) error {
 	bad := &errdetails.BadRequest{}
 	var words []string
 	for _, x := range v.Violations {
-		field := protovalidate.FieldPathString(x.Proto.GetField())
+		field, text := protovalidate.FieldPathString(x.Proto.GetField()), violation(x.Proto.GetMessage(), x.RuleValue)
 		bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{
-			Field: field, Description: x.Proto.GetMessage(), Reason: "INVALID_FIELD",
+			Field: field, Description: text, Reason: "INVALID_FIELD",
 		})
-		words = append(words, fmt.Sprintf("%s %s", field, x.Proto.GetMessage()))
+		words = append(words, field+" "+text)
 	}
 	return withDetails(codes.InvalidArgument, "INVALID_REQUEST", strings.Join(words, "; "), nil, bad)
 }
