@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/casemate-dev/casemate/internal/dev"
+	"github.com/casemate-dev/casemate/pkg/gpu/fake"
 )
 
 // devFlags are those of the dev commands.
@@ -39,11 +40,13 @@ func newDev(a *app) *cobra.Command {
 		},
 	}
 	for _, c := range []*cobra.Command{up, demo} {
-		c.Flags().StringVar(&f.dir, "dir", "", "folder for state, logs and sockets (default a new one below the temporary folder, removed at the end)")
-		c.Flags().StringVar(&f.bin, "bin", "", "folder with the daemons' binaries (default this program's)")
-		c.Flags().StringArrayVar(&f.hosts, "host", []string{"8xH200", "8xH200"}, "a fake host by its preset; repeat for more")
-		c.Flags().IntVar(&f.gateways, "gateways", 1, "how many gateways run")
-		c.Flags().StringVar(&f.tee, "tee", dev.SEVSNP, "what the enclaves show, signed by simulated vendors: sev-snp, tdx, or none, a mark that nobody signs")
+		c.Flags().StringVar(&f.dir, "dir", "", "`FOLDER` for state, logs and sockets (default a new one below the temporary folder, removed at the end)")
+		c.Flags().StringVar(&f.bin, "bin", "", "`FOLDER` with the daemons' binaries (default this program's)")
+		c.Flags().StringArrayVar(&f.hosts, "host", []string{"8xH200", "8xH200"}, "a fake host by its `PRESET`: "+strings.Join(fake.Presets(), ", ")+"; repeat for more")
+		c.Flags().IntVar(&f.gateways, "gateways", 1, "run `N` gateways")
+		c.Flags().StringVar(&f.tee, "tee", dev.SEVSNP, "`WHAT` the enclaves show, signed by simulated vendors: sev-snp, tdx, or none, a mark that nobody signs")
+		mustComplete(c, "host", cobra.FixedCompletions(fake.Presets(), cobra.ShellCompDirectiveNoFileComp))
+		mustComplete(c, "tee", cobra.FixedCompletions([]cobra.Completion{dev.SEVSNP, dev.TDX, dev.NoTEE}, cobra.ShellCompDirectiveNoFileComp))
 	}
 	demo.Flags().BoolVar(&f.keep, "keep", false, "leave the fleet running afterwards, until Ctrl-C")
 	return group("dev", "Run a whole fleet on this machine, with fake GPUs and simulated enclaves", nil, up, demo)
@@ -57,13 +60,8 @@ func (a *app) devStart(ctx context.Context, f devFlags) (*dev.Fleet, func() erro
 	default:
 		return nil, nil, usagef("--tee is %s, %s or %s, not %.40q", dev.SEVSNP, dev.TDX, dev.NoTEE, f.tee)
 	}
-	temporary := f.dir == ""
-	if temporary {
-		dir, err := os.MkdirTemp("", "casemate-")
-		if err != nil {
-			return nil, nil, fmt.Errorf("make a temporary folder: %w", err)
-		}
-		f.dir = dir
+	if f.gateways < 1 {
+		return nil, nil, usagef("--gateways is at least 1")
 	}
 	if f.bin == "" {
 		self, err := os.Executable()
@@ -72,16 +70,31 @@ func (a *app) devStart(ctx context.Context, f devFlags) (*dev.Fleet, func() erro
 		}
 		f.bin = filepath.Dir(self)
 	}
-	fleet, err := dev.Start(ctx, dev.Options{
-		Dir: f.dir, Bin: f.bin, Hosts: f.hosts, Gateways: f.gateways, TEE: f.tee, Limits: []string{"drain: 3s", "stop: 10s"},
-	})
-	if err != nil {
+	o := dev.Options{Bin: f.bin, Hosts: f.hosts, Gateways: f.gateways, TEE: f.tee, Limits: []string{"drain: 3s", "stop: 10s"}}
+	temporary := f.dir == ""
+	if !temporary {
+		var err error
+		if o.Dir, err = filepath.Abs(f.dir); err != nil {
+			return nil, nil, fmt.Errorf("--dir: %w", err)
+		}
+	}
+	if err := o.Check(); err != nil {
 		return nil, nil, err
+	}
+	if temporary {
+		var err error
+		if o.Dir, err = os.MkdirTemp("", "casemate-"); err != nil {
+			return nil, nil, fmt.Errorf("make a temporary folder: %w", err)
+		}
+	}
+	fleet, err := dev.Start(ctx, o)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w\nthe logs are in %s", err, o.Dir)
 	}
 	stop := func() error {
 		err := fleet.Stop(context.WithoutCancel(ctx))
 		if temporary && err == nil {
-			err = os.RemoveAll(f.dir)
+			err = os.RemoveAll(o.Dir)
 		}
 		return err
 	}
@@ -137,16 +150,19 @@ func (a *app) devDemo(ctx context.Context, f devFlags) (retErr error) {
 func (a *app) devHints(f *dev.Fleet) {
 	_, port, _ := strings.Cut(f.GatewayAddr, ":")
 	fmt.Fprintf(a.env.Out, `
-The fleet runs until Ctrl-C. Its logs and state are in %s. Try:
+The fleet runs until Ctrl-C. Its logs and state are in %s. Try, in another terminal:
 
-  export CASEMATE_COORDINATOR=%s
+  export CASEMATE_COORDINATOR=%s PATH="%s:$PATH"
   casemate host list
   casemate container create shop --repo %s --tag v1.0.0
   casemate container relaunch shop --tag v1.1.0
-  curl -k --connect-to ::127.0.0.1:%s https://shop.default.%s/
+  curl -k --connect-to ::127.0.0.1:%s https://shop.%s.%s/
+
+and with grpcurl (go install github.com/fullstorydev/grpcurl/cmd/grpcurl@latest):
+
   grpcurl -plaintext -unix %s list
   grpcurl -plaintext -d '{"org":"default"}' %s casemate.coordinator.v1.ContainerService/ListContainers
   grpcurl -plaintext -unix %s casemate.agent.v1.HostService/GetHost
-`, f.Dir, f.Socket(), filepath.Join(f.Dir, "repos", "web"), port, dev.BaseDomain,
+`, f.Dir, f.Socket(), f.Bin, filepath.Join(f.Dir, "repos", "web"), port, dev.Org, dev.BaseDomain,
 		strings.TrimPrefix(f.Socket(), "unix://"), f.TCP, strings.TrimPrefix(f.AgentSocket(0), "unix://"))
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -47,9 +48,12 @@ var tags = []string{"v1.0.0", "v1.1.0", "v1.2.0", "v1.3.0"}
 const brokenTag = "v1.2.0"
 
 // WriteSamples makes the sample repositories below dir, by name, with releases that
-// are signed with key.
+// are signed with key. One that is there already is left as it is.
 func WriteSamples(dir string, key crypto.Signer) error {
 	for name, s := range samples() {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			continue
+		}
 		var releases []Release
 		for _, tag := range tags {
 			s := s
@@ -113,7 +117,7 @@ func (d *Demo) deployAll(ctx context.Context) error {
 			return err
 		}
 		s := samples()[name]
-		d.say("deployed %-5s %s on %s (%d GPUs) in %s", name, tags[0], u.GetHost(), s.GPUs, round(Took(u)))
+		d.say("deployed %-5s %s on %s (GPUs: %d) in %s", name, tags[0], u.GetHost(), s.GPUs, round(Took(u)))
 		d.loads[name] = StartLoad(ctx, Target{Gateway: d.fleet.GatewayAddr, Domain: domain(name), Clients: 4, Timeout: 30 * time.Second})
 	}
 	d.say("12 clients ask all three without a pause from here on")

@@ -11,21 +11,35 @@ import (
 	"time"
 
 	"github.com/casemate-dev/casemate/pkg/attest/simulated/vendors"
+	"github.com/casemate-dev/casemate/pkg/gpu/fake"
 )
 
 // maxSocketPath is what a socket's address holds on Linux, less the terminator.
 const maxSocketPath = 107
 
-// write makes the folder and the configuration of every process.
-func (f *Fleet) write() error {
-	if n := len(filepath.Join(f.Dir, "a99.sock")); n > maxSocketPath {
-		return fmt.Errorf("folder %s is too long for a socket: choose a shorter one", f.Dir)
+// Check says whether a fleet can be made of the options, before anything is.
+func (o Options) Check() error {
+	if n := len(filepath.Join(o.Dir, "a99.sock")); n > maxSocketPath {
+		return fmt.Errorf("folder %s is too long for a socket: choose a shorter one", o.Dir)
+	}
+	if o.Gateways < 0 {
+		return fmt.Errorf("%d gateways: there is at least one", o.Gateways)
 	}
 	for _, c := range []string{"agent", "coordinator", "gateway", "guest"} {
-		if _, err := os.Stat(f.Binary(c)); err != nil {
+		if _, err := os.Stat(o.Binary(c)); err != nil {
 			return fmt.Errorf("%w: build the daemons with `make build`", err)
 		}
 	}
+	for _, preset := range o.Hosts {
+		if _, err := fake.Preset(preset); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// write makes the folder and the configuration of every process.
+func (f *Fleet) write() error {
 	if err := os.MkdirAll(f.Dir, 0o700); err != nil {
 		return fmt.Errorf("make %s: %w", f.Dir, err)
 	}

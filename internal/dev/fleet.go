@@ -89,7 +89,7 @@ func gatewayName(n int) string { return fmt.Sprintf("gateway-%d", n+1) }
 func (f *Fleet) Conn() *grpc.ClientConn { return f.conn }
 
 // Binary returns the path of a daemon's binary.
-func (f *Fleet) Binary(name string) string { return filepath.Join(f.Bin, "casemate-"+name) }
+func (o Options) Binary(name string) string { return filepath.Join(o.Bin, "casemate-"+name) }
 
 // Start starts every process and waits until each host is ready. What was
 // started is stopped if anything fails.
@@ -103,6 +103,9 @@ func Start(ctx context.Context, o Options) (_ *Fleet, retErr error) {
 	}
 	if f.ReadyTimeout == 0 {
 		f.ReadyTimeout = 30 * time.Second
+	}
+	if err := f.Check(); err != nil {
+		return nil, err
 	}
 	if err := f.write(); err != nil {
 		return nil, err
@@ -183,7 +186,7 @@ func (f *Fleet) ready(ctx context.Context) error {
 			address = f.Reach(n, address)
 		}
 		_, err := hosts.AddHost(ctx, &cv1.AddHostRequest{Name: HostName(n), Address: address}, grpc.WaitForReady(true))
-		if err != nil {
+		if err != nil && rpc.Reason(err) != "HOST_EXISTS" { // a fleet was started in this folder before
 			return f.explain(fmt.Errorf("add %s: %w", HostName(n), err))
 		}
 	}
