@@ -128,8 +128,43 @@ func TestACoordinatorThatCantBeReachedIsExitCode3(t *testing.T) {
 	w := newWorld(t, newFleet())
 	w.env.Dial = rpc.Dial
 	code := w.run(t, "--coordinator", "unix:///nonexistent/socket", "container", "list")
-	if code != ExitUnreachable || !strings.Contains(w.err.String(), "unix:///nonexistent/socket can't be reached") {
+	if code != ExitUnreachable || !strings.HasPrefix(w.err.String(), "casemate: the coordinator at unix:///nonexistent/socket can't be reached: dial unix ") {
 		t.Errorf("exit code %d: %s", code, &w.err)
+	}
+}
+
+func TestWhyNobodyAnswersIsToldWithoutGRPCsWords(t *testing.T) {
+	for text, want := range map[string][]string{
+		`connection error: desc = "transport: Error while dialing: dial tcp 10.0.0.1:7443: connect: connection refused"`: {": dial tcp 10.0.0.1:7443: connect: connection refused\n", "see that it runs"},
+		`connection error: desc = "transport: Error while dialing: dial unix /run/c.sock: connect: permission denied"`:   {": dial unix /run/c.sock: connect: permission denied\n", "members of the group casemate"},
+		`connection error: desc = "error reading server preface: EOF"`:                                                   {`: connection error: desc = "error reading server preface: EOF"`, "see that it runs"},
+	} {
+		t.Run(want[1], func(t *testing.T) {
+			w := newWorld(t, newFleet())
+			w.fleet.refuse["ListContainersRequest"] = status.Error(codes.Unavailable, text)
+			code := w.run(t, "container", "list")
+			for _, part := range want {
+				if code != ExitUnreachable || !strings.Contains(w.err.String(), part) {
+					t.Errorf("exit code %d: %s\nwant %q in it", code, &w.err, part)
+				}
+			}
+		})
+	}
+}
+
+func TestAReasonStandsOnce(t *testing.T) {
+	w := newWorld(t, newFleet())
+	w.fleet.refuse["StartUpdateRequest"] = rpc.Error(codes.FailedPrecondition, "MANIFEST_MISSING", "v2 has no signed manifest [MANIFEST_MISSING]")
+	if code := w.run(t, "container", "relaunch", "web", "--yes"); code != ExitFailed || strings.Count(w.err.String(), "MANIFEST_MISSING") != 1 {
+		t.Errorf("exit code %d: %s", code, &w.err)
+	}
+}
+
+func TestAnEmptyListNamesItsOrg(t *testing.T) {
+	w := newWorld(t, newFleet())
+	w.fleet.containers = nil
+	if code := w.run(t, "--org", "acme", "container", "list"); code != ExitOK || w.out.String() != "no containers in org acme\n" {
+		t.Errorf("exit code %d: %s", code, &w.out)
 	}
 }
 

@@ -25,7 +25,7 @@ func newContainerList(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return results(a, list, view.View.Containers)
+			return results(a, list, func(v view.View, list []*cv1.Container) string { return v.Containers(a.link.org, list) })
 		},
 	}
 }

@@ -117,12 +117,12 @@ func (a *app) explain(err error, code int) string {
 		lines[i] = strings.TrimSpace(terminal.Clean(lines[i]))
 	}
 	text := strings.Join(lines, "\n  ")
-	if reason != "" {
-		text += " [" + terminal.Clean(reason) + "]"
+	if mark := " [" + terminal.Clean(reason) + "]"; reason != "" && !strings.HasSuffix(text, mark) {
+		text += mark
 	}
 	switch {
 	case code == ExitUnreachable:
-		text = "the coordinator at " + a.address() + " can't be reached: " + text + "\n  next: see that it runs, or name another with --coordinator"
+		text = a.unreachable(err, text)
 	case !a.running:
 		text += "\n  usage: " + a.cmd.UseLine() + "\n  next: " + a.cmd.CommandPath() + " --help"
 	case code == ExitInterrupted:
@@ -131,6 +131,25 @@ func (a *app) explain(err error, code int) string {
 		text += "\n  next: " + hints[reason]
 	}
 	return text
+}
+
+// unreachable says why nobody answers, in the words of the system, without gRPC's
+// around them.
+func (a *app) unreachable(err error, text string) string {
+	if _, cause, ok := strings.Cut(text, "Error while dialing: "); ok {
+		text = strings.TrimSuffix(cause, `"`)
+	}
+	next := "see that it runs, or name another with --coordinator"
+	var lost *follow.LostError
+	switch {
+	case errors.As(err, &lost):
+	case strings.Contains(text, "permission denied"):
+		next = "its socket is for members of the group casemate: adduser NAME casemate, and log in again"
+	case rpc.Code(err) == codes.DeadlineExceeded:
+		text = "no answer within " + a.flags.timeout.String()
+		next = "see that it runs, or give it more time with --timeout"
+	}
+	return "the coordinator at " + a.address() + " can't be reached: " + text + "\n  next: " + next
 }
 
 // hints say what to type next, by the reason of an error.
@@ -143,7 +162,6 @@ var hints = map[string]string{
 	"ETAG_MISMATCH":              "look again, then repeat",
 	"CONFLICT":                   "look again, then repeat",
 	"ALREADY_SWITCHED":           "go back with casemate container relaunch NAME --tag OLDER",
-	"CONTAINER_EXISTS":           "choose another name, or update it: casemate container relaunch NAME",
 	"CONTAINER_STOPPED":          "start it: casemate container start NAME",
 	"NO_SUCH_SECRET":             "see what there is: casemate secret list",
 	"CONFIG_REFUSED":             "correct the config file, check it with casemate config check, and make a new tag",

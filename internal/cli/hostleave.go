@@ -58,9 +58,16 @@ func (a *app) drainHost(ctx context.Context, name string, yes bool) error {
 		return err
 	}
 	if n := len(r.GetStays()); n > 0 {
-		return fmt.Errorf("%d containers stay on %s: allow their downtime with `casemate container relaunch NAME --allow-downtime`, or make room", n, view.Name(name))
+		return fmt.Errorf("%s on %s: allow their downtime with `casemate container relaunch NAME --allow-downtime`, or make room", stay(n), view.Name(name))
 	}
 	return nil
+}
+
+func stay(n int) string {
+	if n == 1 {
+		return "1 container stays"
+	}
+	return fmt.Sprintf("%d containers stay", n)
 }
 
 // drained shows what moves and what stays.

@@ -93,6 +93,7 @@ following by Ctrl-C (what was begun goes on).`,
 	for _, g := range groups {
 		root.AddCommand(g(a))
 	}
+	nameArguments(root)
 	return root
 }
 

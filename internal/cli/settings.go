@@ -71,7 +71,7 @@ func (a *app) contextFile() (contextFile, error) {
 func (a *app) read(path string, limit int64) ([]byte, error) {
 	f, err := a.env.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("open: %w", err)
+		return nil, err // it names file and cause
 	}
 	text, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err := errors.Join(err, f.Close()); err != nil {

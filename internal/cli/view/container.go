@@ -32,10 +32,10 @@ func (v View) Status(c *cv1.Container) string {
 	return text
 }
 
-// Containers is the table of containers.
-func (v View) Containers(list []*cv1.Container) string {
+// Containers is the table of an org's containers.
+func (v View) Containers(org string, list []*cv1.Container) string {
 	if len(list) == 0 {
-		return "no containers\n"
+		return "no containers in org " + clean(org) + "\n"
 	}
 	t := table{header: []string{"NAME", "STATUS", "TAG", "REV", "GPUS", "HOST", "UPDATE", "AGE", "REASON"}}
 	for _, c := range list {

@@ -29,7 +29,7 @@ const (
 	done      = cv1.UpdateStep_UPDATE_STEP_DONE
 )
 
-// path is the way an update takes when all goes well (DESIGN section 4).
+// path is the way an update takes when all goes well (docs/updates.md).
 func path(u *cv1.Update) []cv1.UpdateStep {
 	steps := []cv1.UpdateStep{reserve, prepare, boot, attest, health, hold, switching, drain, stopOld, release}
 	if u.GetStrategy() == cv1.Strategy_STRATEGY_REPLACE {

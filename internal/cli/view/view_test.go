@@ -118,7 +118,7 @@ func TestInsecureStatesAreMarkedWhereverAStatusStands(t *testing.T) {
 	u := &cv1.Update{Id: "web-u1", Insecure: insecure}
 	judged := &cv1.Update{Id: "web-u1", Insecure: []string{"simulated"}, Verdict: &agentv1.Verdict{Insecure: insecure}}
 	for name, text := range map[string]string{
-		"list": v.Containers([]*cv1.Container{c}), "get": v.Container(c, nil), "question": v.Ask(c), "history": v.Updates([]*cv1.Update{u}),
+		"list": v.Containers("acme", []*cv1.Container{c}), "get": v.Container(c, nil), "question": v.Ask(c), "history": v.Updates([]*cv1.Update{u}),
 		"status": v.Update(u), "end": v.End(u), "picture": strings.Join(v.Picture(u), "\n"), "verdict": v.Update(judged),
 	} {
 		if !strings.Contains(text, "[DEBUG] [SIMULATED]") || strings.Count(strings.SplitN(text, "[SIMULATED]", 2)[0], "[DEBUG]") != 1 {
@@ -151,7 +151,7 @@ func TestDowntimeIsNeverGuessed(t *testing.T) {
 
 func TestEmptyListsSaySo(t *testing.T) {
 	v := View{}
-	for _, text := range []string{v.Containers(nil), v.Updates(nil), v.Revisions(nil), v.Secrets(nil), v.Hosts(nil), v.Routes(nil), v.Events(nil)} {
+	for _, text := range []string{v.Containers("acme", nil), v.Updates(nil), v.Revisions(nil), v.Secrets(nil), v.Hosts(nil), v.Routes(nil), v.Events(nil)} {
 		if !strings.HasPrefix(text, "no ") {
 			t.Errorf("an empty list says %q", text)
 		}
@@ -169,11 +169,11 @@ func TestAContainerSaysThatItsHostDoesNotAnswer(t *testing.T) {
 	v := View{Now: now}
 	c := &cv1.Container{Name: "web", Status: cv1.ContainerStatus_CONTAINER_STATUS_RUNNING, ActiveHost: "gpu-1", ActiveEnclave: "c1-r1-1"}
 	const mark, detail = "RUNNING [HOST UNREACHABLE]", "gpu-1 does not answer since 2026-03-04T05:03:07Z (3m00s ago)"
-	if list, one := v.Containers([]*cv1.Container{c}), v.Container(c, nil); strings.Contains(list+one, "UNREACHABLE") || strings.Contains(one, "does not answer") {
+	if list, one := v.Containers("acme", []*cv1.Container{c}), v.Container(c, nil); strings.Contains(list+one, "UNREACHABLE") || strings.Contains(one, "does not answer") {
 		t.Errorf("its host answers, and it says:\n%s\n%s", list, one)
 	}
 	c.HostUnreachableSince = timestamppb.New(now.Add(-3 * time.Minute))
-	if list := v.Containers([]*cv1.Container{c}); !strings.Contains(list, mark) {
+	if list := v.Containers("acme", []*cv1.Container{c}); !strings.Contains(list, mark) {
 		t.Errorf("want %q in the list:\n%s", mark, list)
 	}
 	if one := v.Container(c, nil); !strings.Contains(one, mark) || !strings.Contains(one, detail) {

@@ -24,12 +24,12 @@ func cleanAll(list []string) string {
 	return strings.Join(out, ", ")
 }
 
-// ContainerStatus names a status as DESIGN section 4 does.
+// ContainerStatus names a status as docs/updates.md does.
 func ContainerStatus(s cv1.ContainerStatus) string {
 	return strings.TrimPrefix(s.String(), "CONTAINER_STATUS_")
 }
 
-// UpdateStatus names a status as DESIGN section 4 does.
+// UpdateStatus names a status as docs/updates.md does.
 func UpdateStatus(s cv1.UpdateStatus) string {
 	return strings.TrimPrefix(s.String(), "UPDATE_STATUS_")
 }
