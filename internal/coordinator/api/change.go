@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
@@ -29,7 +30,7 @@ func masked(saved model.ContainerSpec, given *cv1.ContainerSpec, mask *fieldmask
 	next := specModel(given)
 	for _, path := range mask.GetPaths() {
 		if !slices.Contains(allowed, path) {
-			return saved, rpc.FieldError("update_mask", "BAD_UPDATE_MASK", fmt.Sprintf("%q can't be changed here; what can: %v", path, allowed))
+			return saved, rpc.FieldError("update_mask", "BAD_UPDATE_MASK", fmt.Sprintf("%q can't be changed here; what can: %s", path, strings.Join(allowed, ", ")))
 		}
 		switch path {
 		case "tag":

@@ -228,7 +228,7 @@ func (s *hostService) remove(ctx context.Context, r request, m *cv1.RemoveHostRe
 		return etagMismatch("host")
 	}
 	if used := s.cfg.Fleet.InUse(m.GetName()); len(used) > 0 && !m.GetForce() {
-		return rpc.Precondition("HOST_IN_USE", m.GetName(), fmt.Sprintf("enclaves run or are promised on host %s: %v; move them with `casemate host drain %s`, or, if the host is lost for good, forget it with --force", m.GetName(), used, m.GetName()))
+		return rpc.Precondition("HOST_IN_USE", m.GetName(), fmt.Sprintf("enclaves run or are promised on host %s: %s; move them with `casemate host drain %s`, or, if the host is lost for good, forget it with --force", m.GetName(), strings.Join(used, ", "), m.GetName()))
 	}
 	if m.GetValidateOnly() {
 		return nil

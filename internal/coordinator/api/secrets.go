@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 
@@ -210,7 +211,7 @@ func (s *secretService) remove(ctx context.Context, r request, m *cv1.DeleteSecr
 	}
 	if u := use[m.GetName()]; u != nil {
 		names := slices.Sorted(maps.Keys(u.bound))
-		return rpc.Precondition("SECRET_BOUND", m.GetName(), fmt.Sprintf("secret %s is given to %v: redeploy them without it, or delete them, first", m.GetName(), names))
+		return rpc.Precondition("SECRET_BOUND", m.GetName(), fmt.Sprintf("secret %s is given to %s: redeploy without it, or delete the container, first", m.GetName(), strings.Join(names, ", ")))
 	}
 	if m.GetValidateOnly() {
 		return nil

@@ -23,7 +23,7 @@ func Observation(host, incarnation string, e *agentv1.Enclave) model.Observation
 	o := model.Observation{
 		Enclave: e.GetId(),
 		Host:    host, Incarnation: clip(incarnation, maxIncarnation),
-		State:    model.EnclaveState(strings.TrimPrefix(e.GetState().String(), "ENCLAVE_STATE_")),
+		State:    enclaveState(e),
 		Reason:   clip(e.GetReason(), 64),
 		Text:     clip(e.GetText(), maxText),
 		Endpoint: clip(e.GetEndpoint(), 256),
@@ -42,6 +42,15 @@ func Observation(host, incarnation string, e *agentv1.Enclave) model.Observation
 		})
 	}
 	return o
+}
+
+// ended says whether an enclave has ended and holds nothing.
+func ended(e *agentv1.Enclave) bool {
+	return model.Observation{State: enclaveState(e), Claimed: e.GetClaimed()}.Gone()
+}
+
+func enclaveState(e *agentv1.Enclave) model.EnclaveState {
+	return model.EnclaveState(strings.TrimPrefix(e.GetState().String(), "ENCLAVE_STATE_"))
 }
 
 func clip(s string, n int) string {

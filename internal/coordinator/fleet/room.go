@@ -14,10 +14,11 @@ import (
 
 // View is what is known of one host.
 type View struct {
-	Record   model.Host
-	Status   Status
-	Text     string
-	Facts    *agentv1.Host
+	Record model.Host
+	Status Status
+	Text   string
+	Facts  *agentv1.Host
+	// Enclaves are those that have not ended, by id.
 	Enclaves []string
 	Plan     plan.Host
 	Total    model.Room
@@ -180,8 +181,10 @@ func (f *Fleet) view(name string, s *session) View {
 	if s.status == Ready {
 		v.Seen = f.cfg.Now() // its streams are open: connections that are dead are noticed within seconds
 	}
-	for id := range s.enclaves {
-		v.Enclaves = append(v.Enclaves, id)
+	for id, e := range s.enclaves {
+		if !ended(e) {
+			v.Enclaves = append(v.Enclaves, id)
+		}
 	}
 	sort.Strings(v.Enclaves)
 	return v
@@ -202,7 +205,7 @@ func (f *Fleet) InUse(host string) []string {
 		used[id] = true
 	}
 	for id, e := range s.enclaves {
-		if !Observation(host, "", e).Gone() {
+		if !ended(e) {
 			used[id] = true
 		}
 	}

@@ -5,7 +5,7 @@ import "time"
 // ContainerStatus is what a user sees of a container.
 type ContainerStatus string
 
-// The statuses of DESIGN section 4.
+// The statuses of docs/updates.md.
 const (
 	Deploying ContainerStatus = "DEPLOYING"
 	Running   ContainerStatus = "RUNNING"

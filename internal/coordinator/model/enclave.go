@@ -5,7 +5,7 @@ import "time"
 // EnclaveState is where an enclave is in its life, as its agent says.
 type EnclaveState string
 
-// The states of DESIGN section 4; EnclaveAbsent for one that the agent, having told
+// The states of an enclave, as its agent tells them; EnclaveAbsent for one that the agent, having told
 // everything it has, did not mention; and EnclaveSilent, which is no agent's word,
 // for one whose host has not answered for long: nothing is known of it.
 const (

@@ -17,7 +17,7 @@ const (
 // UpdateStatus is what a user sees of an update.
 type UpdateStatus string
 
-// The statuses of DESIGN section 4.
+// The statuses of docs/updates.md.
 const (
 	Pending         UpdateStatus = "PENDING"
 	Started         UpdateStatus = "STARTED"
@@ -35,7 +35,7 @@ func (s UpdateStatus) Ended() bool {
 // Step is where exactly an update is.
 type Step string
 
-// The steps of DESIGN section 4.
+// The steps of docs/updates.md.
 const (
 	StepReserve   Step = "RESERVE"
 	StepPrepare   Step = "PREPARE"

@@ -49,7 +49,7 @@ func (r *Refused) Error() string { return r.Text }
 // It is worth another try soon.
 const HostsJoining = "HOSTS_JOINING"
 
-// Decide chooses strategy and host by the rules of DESIGN section 4: beside what
+// Decide chooses strategy and host by the rules of docs/updates.md: beside what
 // runs if there is room anywhere; otherwise in place of the old version, if that
 // frees what is missing and the downtime is permitted. Neither a refusal nor
 // downtime is decided on while a host that might do better has yet to answer.

@@ -65,6 +65,9 @@ type Draft struct {
 // ErrSecret is what every error about a secret that does not exist is.
 var ErrSecret = errors.New("no such secret")
 
+// ErrSSHKeys says that SSH keys are given to what is no debug container.
+var ErrSSHKeys = errors.New("SSH keys are for debug containers only: add --debug, or leave them out")
+
 // Draft resolves and checks what spec asks for. It may take as long as a Git
 // server does, so it is called outside of any lock. tagNamed says that the user
 // named the tag in this request: then the repository is asked whether it still
@@ -198,7 +201,7 @@ func (p *Planner) inputs(ctx context.Context, org string, d *Draft) error {
 		d.Warnings = append(d.Warnings, fmt.Sprintf("variable %s is declared and has no value: give one with --variable %s=…", name, name))
 	}
 	if len(d.Spec.SSHKeys) > 0 && !d.Spec.Debug {
-		return errors.New("SSH keys are for debug containers only: add --debug, or leave them out")
+		return ErrSSHKeys
 	}
 	for _, name := range d.Spec.Secrets {
 		item, err := records.Get(ctx, p.records, records.Secrets, records.SecretKey(org, name))

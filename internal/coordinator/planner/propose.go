@@ -147,10 +147,14 @@ func (p *Planner) describe(d *Draft, c *model.Container, active *model.Revision,
 // insecure names the insecure modes that a draft would run in, as far as they are
 // known before it does.
 func (d *Draft) insecure() []string {
-	if d.Revision.Manifest == nil {
-		return []string{releases.Unsigned}
+	var out []string
+	if d.Spec.Debug {
+		out = append(out, "debug")
 	}
-	return nil
+	if d.Revision.Manifest == nil {
+		out = append(out, releases.Unsigned)
+	}
+	return out
 }
 
 // planEtag covers what a person agrees to: what will run and whether there is

@@ -107,7 +107,7 @@ type Host struct {
 	GpuOffers []uint32 `protobuf:"varint,8,rep,packed,name=gpu_offers,json=gpuOffers,proto3" json:"gpu_offers,omitempty"`
 	// What its agent said last.
 	Facts *v1.Host `protobuf:"bytes,9,opt,name=facts,proto3" json:"facts,omitempty"`
-	// Enclaves on it, by id.
+	// Enclaves on it that have not ended, by id.
 	Enclaves []string `protobuf:"bytes,10,rep,name=enclaves,proto3" json:"enclaves,omitempty"`
 	// Until when its agent answered: now, of a host that is ready.
 	SeenTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=seen_time,json=seenTime,proto3" json:"seen_time,omitempty"`

@@ -110,7 +110,7 @@ type Plan struct {
 	Warnings []string `protobuf:"bytes,14,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	// The manifest by which the release may be deployed; none for an unsigned release.
 	Manifest *Manifest `protobuf:"bytes,15,opt,name=manifest,proto3" json:"manifest,omitempty"`
-	// Insecure modes that are known before it runs: unsigned.
+	// Insecure modes that are known before it runs: debug, unsigned.
 	Insecure      []string `protobuf:"bytes,16,rep,name=insecure,proto3" json:"insecure,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
