@@ -182,6 +182,9 @@ func (c *Config) Validate() error {
 		errs = append(errs, err)
 	}
 	c.Releases.validate(need)
+	if _, err := c.Releases.policy(true); err != nil {
+		errs = append(errs, err)
+	}
 	need(c.Git.SSHKey == "" || c.Git.KnownHosts != "", "git.known_hosts", "is required with ssh_key: a file such as ~/.ssh/known_hosts, made with ssh-keyscan and checked")
 	need(c.Git.HTTPSToken == "" || c.Git.HTTPSHost != "", "git.https_host", "is required with https_token: the only host that is given the token")
 	for key, d := range map[string]time.Duration{

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/casemate-dev/casemate/internal/coordinator/releases"
+	"github.com/casemate-dev/casemate/internal/yamlconfig"
 	"github.com/casemate-dev/casemate/pkg/release/manifest"
 	"github.com/casemate-dev/casemate/pkg/release/sigstore"
 )
@@ -92,11 +93,11 @@ func (r *Releases) policy(allowUnsigned bool) (*releases.Policy, error) {
 		for _, name := range s.Keys {
 			pem, err := readBounded(name, maxKeyFile)
 			if err != nil {
-				return nil, fmt.Errorf("releases.signers[%d].keys: %w", i, err)
+				return nil, yamlconfig.Problem(fmt.Sprintf("releases.signers[%d].keys", i), "%s", err)
 			}
 			keys, err := manifest.ParseKeys(pem)
 			if err != nil {
-				return nil, fmt.Errorf("releases.signers[%d].keys: %s: %w", i, name, err)
+				return nil, yamlconfig.Problem(fmt.Sprintf("releases.signers[%d].keys", i), "%s: %s", name, err)
 			}
 			signer.Keys = append(signer.Keys, keys...)
 		}
@@ -108,7 +109,7 @@ func (r *Releases) policy(allowUnsigned bool) (*releases.Policy, error) {
 	if r.Sigstore.TrustedRoot != "" {
 		root, err := readBounded(r.Sigstore.TrustedRoot, sigstore.MaxTrustedRootBytes)
 		if err != nil {
-			return nil, fmt.Errorf("releases.sigstore.trusted_root: %w", err)
+			return nil, yamlconfig.Problem("releases.sigstore.trusted_root", "%s", err)
 		}
 		cfg.Bundles = &sigstore.Verifier{Helper: r.Sigstore.Helper, TrustedRoot: root, Timeout: r.Sigstore.Timeout}
 	}

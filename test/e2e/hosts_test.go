@@ -34,7 +34,7 @@ func TestAHostIsDrainedAndRemovedFromTheCommandLine(t *testing.T) {
 	says(t, f.ok(t, "host", "drain", host, "--yes"), "serves nothing")
 	f.ok(t, "host", "remove", host, "--yes")
 	f.fails(t, 1, "NO_SUCH_HOST", "host", "get", host)
-	r := f.fails(t, 1, "stay on "+after.GetActiveHost(), "host", "drain", after.GetActiveHost(), "--yes")
+	r := f.fails(t, 1, "stays on "+after.GetActiveHost(), "host", "drain", after.GetActiveHost(), "--yes")
 	says(t, r.out, "moving", "STRATEGY_UNAVAILABLE")
 }
 
