@@ -98,7 +98,7 @@ func (f *fleet) shell(t *testing.T, tool, command string) (string, int) {
 		"/run/casemate/coordinator.sock", strings.TrimPrefix(f.Socket(), "unix://"),
 		"/run/casemate/agent.sock", strings.TrimPrefix(f.AgentSocket(0), "unix://"),
 		"/run/casemate/nobody.sock", filepath.Join(f.Dir, "nobody.sock"),
-		"127.0.0.1:7442", f.TCP,
+		"127.0.0.1:7443", f.TCP,
 	).Replace(command)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
