@@ -162,7 +162,7 @@ var hints = map[string]string{
 	"ETAG_MISMATCH":              "look again, then repeat",
 	"CONFLICT":                   "look again, then repeat",
 	"ALREADY_SWITCHED":           "go back with casemate container relaunch NAME --tag OLDER",
-	"CONTAINER_STOPPED":          "start it: casemate container start NAME",
+	"CONTAINER_EXISTS":           "see what is there: casemate container list",
 	"NO_SUCH_SECRET":             "see what there is: casemate secret list",
 	"CONFIG_REFUSED":             "correct the config file, check it with casemate config check, and make a new tag",
 	"MANIFEST_MISSING":           "wait for the second phase of the release, or repeat it; docs/releases.md says how",
