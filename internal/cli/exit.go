@@ -133,12 +133,17 @@ func (a *app) explain(err error, code int) string {
 	return text
 }
 
-// unreachable says why nobody answers, in the words of the system, without gRPC's
-// around them.
-func (a *app) unreachable(err error, text string) string {
+// dialCause takes the system's words for why nobody answers out of gRPC's.
+func dialCause(text string) string {
 	if _, cause, ok := strings.Cut(text, "Error while dialing: "); ok {
-		text = strings.TrimSuffix(cause, `"`)
+		return strings.TrimSuffix(cause, `"`)
 	}
+	return text
+}
+
+// unreachable says why nobody answers, and what to do.
+func (a *app) unreachable(err error, text string) string {
+	text = dialCause(text)
 	next := "see that it runs, or name another with --coordinator"
 	var lost *follow.LostError
 	switch {

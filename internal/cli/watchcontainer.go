@@ -41,7 +41,7 @@ func (a *app) watchContainer(ctx context.Context, c *cv1.Container, over func(*c
 
 // broken tells that a watch broke and is begun again.
 func (a *app) broken(err error) {
-	_, _ = fmt.Fprintln(a.env.Err, "connection broken ("+view.Name(rpc.Text(err))+"): trying again")
+	_, _ = fmt.Fprintln(a.env.Err, "connection broken ("+view.Name(dialCause(rpc.Text(err)))+"): trying again")
 }
 
 // containerWatch is the watch of one container.

@@ -81,7 +81,7 @@ func (w *updateWatch) run(ctx context.Context, patience follow.Limits) error {
 		},
 		Token:  (*cv1.WatchUpdatesResponse).GetResumeToken,
 		Fresh:  func() { w.seen = false },
-		Broken: func(err error) { tell(ctx, w.notes, "connection broken ("+rpc.Text(err)+"): trying again") },
+		Broken: func(err error) { tell(ctx, w.notes, "connection broken ("+dialCause(rpc.Text(err))+"): trying again") },
 		Take:   func(m *cv1.WatchUpdatesResponse) (bool, error) { return w.take(ctx, m) },
 	})
 }
