@@ -50,6 +50,7 @@ func syntheticSNP(t *testing.T) synthetic {
 	if err != nil {
 		t.Fatal(err)
 	}
+	yes := true
 	report, vcek, crl := attestWrite(t, "report", ev.Report), attestWrite(t, "vcek", ev.VEK), attestWrite(t, "crl", ev.CRL)
 	return synthetic{
 		args: []string{
@@ -57,7 +58,7 @@ func syntheticSNP(t *testing.T) synthetic {
 			"--root", attestWrite(t, "root", s.RootPEM()), "--policy", attestWrite(t, "policy", []byte("sev_snp: {allow_simulated: true, require_crl: true}")),
 		},
 		files:   []string{report, vcek, crl},
-		library: v.Verify(ev, &sevsnp.Policy{AllowSimulated: true, RequireCRL: true, PermitUnpinned: true}, attestNow),
+		library: v.Verify(ev, &sevsnp.Policy{AllowSimulated: true, RequireCRL: &yes, PermitUnpinned: true}, attestNow),
 	}
 }
 

@@ -31,7 +31,7 @@ func TestARevokedChainIsRefused(t *testing.T) {
 			real := &shelf{}
 			l.config.Getter = real
 			l.config.SimulatedGetter = &shelf{documents: map[collateral.Kind]*collateral.Document{collateral.AMDCRL: {Body: crl}}}
-			l.config.Policy.SEVSNP.RequireCRL = true
+			l.config.Policy.SEVSNP.RequireCRL = nil
 			l.mustRefuse(c.failed...)
 			if len(real.asked) > 0 {
 				t.Errorf("AMD was asked for %v of a processor that doesn't exist", real.asked)
@@ -56,7 +56,7 @@ func TestCertificatesThatTheHostKeptBackAreFetched(t *testing.T) {
 	if problems, _ := v.Claims["collateral_problems"].([]string); len(problems) != 1 || !strings.Contains(problems[0], "crl") {
 		t.Errorf("problems %v, expected that there is no list", v.Claims["collateral_problems"])
 	}
-	l.config.Policy.SEVSNP.RequireCRL = true
+	l.config.Policy.SEVSNP.RequireCRL = nil
 	l.mustRefuse("revocation")
 }
 

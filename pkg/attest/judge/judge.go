@@ -70,7 +70,7 @@ type Judge struct {
 }
 
 // Vendors is the policy for real hardware of all vendors: any platform, at any TCB that
-// its vendor holds good, with SMT, and any driver whose RIM there is. Nothing else in
+// its vendor holds good and has not revoked, with SMT, and any driver whose RIM there is. Nothing else in
 // it is lenient. A policy file names the floors, platforms and versions of a fleet.
 func Vendors() *policy.Policy {
 	smt := true

@@ -92,6 +92,7 @@ func newLab(t testing.TB, format attest.Format, gpus int) *lab {
 	}
 	off := false
 	p := judge.Vendors()
+	p.SEVSNP.RequireCRL = &off
 	p.TDX.TCB, p.TDX.MinimumTEETCBSVN = tdx.ChainOnly, tdx.AnyValue()
 	p.NVIDIA.RequireRIMs, p.NVIDIA.RequireOCSP = &off, &off
 	p.Simulated = &policy.Simulated{}

@@ -91,15 +91,21 @@ func (j *judge) validity() error {
 	return nil
 }
 
+// revocation tells whether the list, if there is one, is to be believed. That none is
+// there fails the check and ends nothing: the report is no less authentic.
 func (j *judge) revocation() bool {
 	if crl := j.facts.crl; crl != nil {
 		return j.freshCRL(crl)
 	}
-	if j.policy.RequireCRL {
-		j.Fail(CheckRevocation, "no revocation list was given, and the policy says require_crl")
-		return false
+	want := !j.policy.PermitUnpinned
+	if j.policy.RequireCRL != nil {
+		want = *j.policy.RequireCRL
 	}
-	j.NotPinned = append(j.NotPinned, "require_crl")
+	if want {
+		j.Fail(CheckRevocation, "no revocation list was given: hand in the root's, or say require_crl: false")
+	} else {
+		j.NotPinned = append(j.NotPinned, "require_crl")
+	}
 	return true
 }
 

@@ -209,7 +209,7 @@ var hostileRevocation = []hostile{
 	{name: "root revoked", evidence: withCRL(born, noon.AddDate(1, 0, 0), 1), check: "revocation"},
 	{name: "list ended", evidence: withCRL(born, noon.Add(-time.Minute)), check: "revocation"},
 	{name: "list not yet valid", evidence: withCRL(noon.Add(time.Minute), noon.AddDate(1, 0, 0)), check: "revocation"},
-	{name: "no list where one is wanted", policy: func(p *sevsnp.Policy) { p.RequireCRL = true }, check: "revocation"},
+	{name: "no list where one is wanted", policy: func(p *sevsnp.Policy) { yes := true; p.RequireCRL = &yes }, check: "revocation"},
 	{name: "list changed", evidence: func(t *testing.T, s *sevsnptest.Signer, ev *sevsnp.Evidence) {
 		withCRL(born, noon.AddDate(1, 0, 0))(t, s, ev)
 		ev.CRL[len(ev.CRL)-1] ^= 1

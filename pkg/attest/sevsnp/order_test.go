@@ -11,13 +11,13 @@ import (
 
 // everything is a policy that asks for all there is, for the good synthetic report.
 func everything(r *sevsnp.Report) *sevsnp.Policy {
-	floor, no, level := sevsnp.TCB{SNP: 1}, false, uint32(0)
+	floor, yes, no, level := sevsnp.TCB{SNP: 1}, true, false, uint32(0)
 	return &sevsnp.Policy{
 		Measurement: sevsnp.OneOf(r.Measurement[:]), HostData: sevsnp.OneOf(r.HostData[:]), ReportData: sevsnp.OneOf(r.ReportData[:]),
 		IDKeyDigest: sevsnp.OneOf(r.IDKeyDigest[:]), AuthorKeyDigest: sevsnp.OneOf(r.AuthorKeyDigest[:]),
 		FamilyID: sevsnp.OneOf(r.FamilyID[:]), ImageID: sevsnp.OneOf(r.ImageID[:]), ChipIDs: sevsnp.OneOf(r.ChipID[:]),
 		CSPIDs: []string{"CN=simulated"}, MinimumTCB: &floor, MinimumCommittedTCB: &floor, MinimumLaunchTCB: &floor,
-		MinimumReportVersion: 5, MinimumGuestSVN: 1, AllowSMT: &no, AllowSimulated: true, RequireCRL: true, VMPL: &level,
+		MinimumReportVersion: 5, MinimumGuestSVN: 1, AllowSMT: &no, AllowSimulated: true, RequireCRL: &yes, VMPL: &level,
 		Signers: []string{"VLEK"}, Products: []string{"Genoa"}, GuestPolicyRequires: []string{"single_socket"}, PlatformRequires: []string{"ecc"},
 	}
 }

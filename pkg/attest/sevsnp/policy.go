@@ -11,8 +11,8 @@ const MaxStaleCRL = 90 * 24 * time.Hour
 // Policy says what a report must contain to be accepted. It is what stands under the
 // key "sev_snp" of a policy file. The zero Policy accepts nothing: measurement, host
 // data, report data, the floor of the TCB and the platforms must be pinned, or said to
-// be "any", and what a guest may be allowed (debugging, a migration agent, SMT) must
-// be allowed here.
+// be "any", a revocation list must be there, or said not to be required, and what a
+// guest may be allowed (debugging, a migration agent, SMT) must be allowed here.
 type Policy struct {
 	// Measurement holds the accepted launch digests, 48 bytes each.
 	Measurement Pin `yaml:"measurement,omitempty"`
@@ -59,8 +59,9 @@ type Policy struct {
 	AllowMaskedChipID bool `yaml:"allow_masked_chip_id,omitempty"`
 	// AllowSimulated accepts evidence under a simulated root. The verdict is marked.
 	AllowSimulated bool `yaml:"allow_simulated,omitempty"`
-	// RequireCRL refuses evidence without a revocation list.
-	RequireCRL bool `yaml:"require_crl,omitempty"`
+	// RequireCRL refuses evidence without a revocation list; left out, it means true,
+	// unless the policy permits what is unpinned. A list that is there counts anyhow.
+	RequireCRL *bool `yaml:"require_crl,omitempty"`
 	// AllowStaleCRL is how long after its end a revocation list is still used: 0 to
 	// MaxStaleCRL. The verdict says so.
 	AllowStaleCRL time.Duration `yaml:"allow_stale_crl,omitempty"`

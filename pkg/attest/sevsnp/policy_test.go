@@ -129,8 +129,8 @@ func TestTheZeroPolicyAcceptsNothing(t *testing.T) {
 	for _, c := range got.Failed() {
 		names = append(names, c.Name)
 	}
-	if got.Accepted || strings.Join(names, " ") != "tcb_floor smt measurement host_data report_data chip_id" {
-		t.Errorf("accepted %v, failed %v; want floor, SMT, measurement, host data, report data and chip to be missed", got.Accepted, names)
+	if got.Accepted || strings.Join(names, " ") != "revocation tcb_floor smt measurement host_data report_data chip_id" {
+		t.Errorf("accepted %v, failed %v; want revocation list, floor, SMT, measurement, host data, report data and chip to be missed", got.Accepted, names)
 	}
 	wantRefused(t, v.Verify(ev, nil, noon), sevsnp.CheckPolicy)
 	bad := &sevsnp.Policy{Measurement: sevsnp.OneOf([]byte{1})}
@@ -142,9 +142,9 @@ func TestTheZeroPolicyAcceptsNothing(t *testing.T) {
 
 // anything is a strict policy that says of all it must say that anything will do.
 func anything() *sevsnp.Policy {
-	smt := true
+	smt, crl := true, false
 	return &sevsnp.Policy{
-		AllowSimulated: true, AllowSMT: &smt, MinimumTCB: &sevsnp.TCB{}, Measurement: sevsnp.Any(),
+		AllowSimulated: true, AllowSMT: &smt, RequireCRL: &crl, MinimumTCB: &sevsnp.TCB{}, Measurement: sevsnp.Any(),
 		HostData: sevsnp.Any(), ReportData: sevsnp.Any(), ChipIDs: sevsnp.Any(),
 	}
 }
@@ -170,6 +170,7 @@ func TestWhatAStrictPolicyLeavesOutIsRefused(t *testing.T) {
 		fails  string
 	}{
 		"nothing":                   {vcek, func(*sevsnp.Policy) {}, ""},
+		"the revocation list":       {vcek, func(p *sevsnp.Policy) { p.RequireCRL = nil }, sevsnp.CheckRevocation},
 		"the floor":                 {vcek, func(p *sevsnp.Policy) { p.MinimumTCB = nil }, sevsnp.CheckTCBFloor},
 		"SMT":                       {vcek, func(p *sevsnp.Policy) { p.AllowSMT = nil }, sevsnp.CheckSMT},
 		"SMT, which is forbidden":   {vcek, func(p *sevsnp.Policy) { p.AllowSMT = &no }, sevsnp.CheckSMT},

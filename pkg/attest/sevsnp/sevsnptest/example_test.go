@@ -31,10 +31,11 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	smt := true
+	smt, crl := true, false
 	policy := &sevsnp.Policy{
 		AllowSimulated: true,
 		AllowSMT:       &smt,
+		RequireCRL:     &crl,
 		MinimumTCB:     &sevsnp.TCB{Microcode: 1},
 		ChipIDs:        sevsnp.Any(),
 		Measurement:    sevsnp.Any(),
