@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/casemate-dev/casemate/pkg/enclave/guestapi"
@@ -122,6 +124,24 @@ func TestSecretsAreTakenOnce(t *testing.T) {
 	r.untilReady()
 	if got := string(r.inputs["app"].Secrets["A"]); got != "first" {
 		t.Errorf("the container got %q", got)
+	}
+}
+
+func TestOneOfManyDeliveriesAtOnceIsTaken(t *testing.T) {
+	r := start(t, configFile("secrets: [A]", ""), platform("A"), nil)
+	r.untilRunning(guestapi.StageSecrets)
+	answers := make([]error, 8)
+	var senders sync.WaitGroup
+	for i := range answers {
+		m := r.message("A", fmt.Sprint(i))
+		senders.Go(func() { answers[i] = r.send(m, secretsKey) })
+	}
+	senders.Wait()
+	r.untilReady()
+	for i, err := range answers {
+		if taken := string(r.inputs["app"].Secrets["A"]) == fmt.Sprint(i); taken != (err == nil) || err != nil && code(err) != guestapi.CodeSecretsTaken {
+			t.Errorf("delivery %d was answered with %v; taken is %q", i, err, r.inputs["app"].Secrets["A"])
+		}
 	}
 }
 

@@ -92,7 +92,7 @@ func TestEachThingThatIsWrongIsRefusedByName(t *testing.T) {
 			r := digest("rtmr of another")
 			l.expect.Measurements[0].RTMR[1] = &r
 			l.editQuote = func(q *tdxtest.Quote) { q.Body.RTMR[1] = r }
-		}, []string{"measurement"}},
+		}, []string{"measurement", "rtmr1"}},
 		"something of its own in RTMR3": {attest.FormatTDX, 0, func(l *lab) {
 			l.editQuote = func(q *tdxtest.Quote) { q.Body.RTMR[3][0] = 1 }
 		}, []string{"rtmr3"}},
@@ -173,6 +173,9 @@ func TestAListNarrowsWhatIsExpected(t *testing.T) {
 	l = newLab(t, attest.FormatTDX, 0)
 	l.expect.Measurements[1].RTMR[0] = nil
 	l.mustRefuse("rtmr0")
+	l = newLab(t, attest.FormatTDX, 0)
+	l.expect.Measurements[0].RTMR[0] = nil
+	l.mustAccept() // what the other launch leaves open is not this one's
 	l = newLab(t, attest.FormatTDX, 0)
 	l.expect.Measurements[1].RTMR[0] = nil
 	l.config.Policy.TDX.RTMR0 = tdx.AnyValue()
@@ -337,5 +340,6 @@ func TestTheRegistersOfASimulatedLaunchFollowFromItsMeasurement(t *testing.T) {
 		shows(bad).mustRefuse("measurement", fmt.Sprint("rtmr", i))
 	}
 	shows([3][48]byte{}).mustRefuse("measurement", "rtmr0", "rtmr1", "rtmr2")
-	shows(simulated.Registers(digest("another"))).mustRefuse("measurement") // of another launch that is expected
+	// Those of another launch that is expected.
+	shows(simulated.Registers(digest("another"))).mustRefuse("measurement", "rtmr0", "rtmr1", "rtmr2")
 }

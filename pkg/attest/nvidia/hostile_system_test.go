@@ -1,6 +1,8 @@
 package nvidia_test
 
 import (
+	"crypto/x509"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -47,6 +49,10 @@ func TestHostileHosts(t *testing.T) {
 		}, "switch0_device_pdi"},
 		{"a GPU twice", func(l *lab) {
 			l.editEvidence = func(e *nvidia.Evidence) { e.Devices[1] = e.Devices[0] }
+		}, "devices_distinct topology_gpus"},
+		{"two GPUs at one place on the fabric", func(l *lab) {
+			place := l.devices[0].device.PDI
+			l.devices[1].device.EditDevice = func(c *x509.Certificate) { c.Subject.SerialNumber = fmt.Sprintf("42%X", place[:]) }
 		}, "devices_distinct topology_gpus"},
 		{"a switch twice", func(l *lab) {
 			l.editEvidence = func(e *nvidia.Evidence) { e.Devices[3] = e.Devices[2] }

@@ -3,6 +3,8 @@ package nvidia_test
 import (
 	"bytes"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"slices"
 	"strings"
 	"testing"
@@ -268,10 +270,27 @@ func TestHostileOCSP(t *testing.T) {
 				c.IsCA, c.BasicConstraintsValid, c.KeyUsage = true, true, x509.KeyUsageDigitalSignature|x509.KeyUsageCertSign
 			}
 		}), "gpu0_device_ocsp_signature"},
+		{"a response about the same number of an issuer of the same name", at(brom, func(l *lab, s *nvidiatest.OCSPSpec) {
+			s.Subject = must2(foreignPKI(l).Device(l.devices[0].device))(l).Issuer
+		}), "gpu0_device_ocsp_response"},
 		{"a responder of another issuer", at(brom, func(l *lab, s *nvidiatest.OCSPSpec) {
 			template := nvidiatest.Leaf("Test OCSP responder of somebody else")
 			template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageOCSPSigning}
 			s.Responder = must2(l.pki.Issue(template, l.pki.RIMIssuer))(l)
 		}), "gpu0_device_ocsp_signature"},
 	})
+}
+
+func TestAResponseThatMustBeUnderstoodOtherwiseIsRefused(t *testing.T) {
+	l := newLab(t)
+	subject := must2(l.pki.Device(l.devices[0].device))(l).Issuer
+	for _, critical := range []bool{false, true} {
+		der := must2(l.pki.OCSP(nvidiatest.OCSPSpec{
+			Subject: subject, ThisUpdate: l.at.Add(-time.Hour), NextUpdate: l.at.Add(time.Hour),
+			Extensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3}, Critical: critical, Value: []byte{5, 0}}},
+		}))(l)
+		if _, err := nvidia.NewOCSPSet(der); (err != nil) != critical {
+			t.Errorf("an extension that is critical: %t, error %v", critical, err)
+		}
+	}
 }

@@ -141,12 +141,28 @@ func (b *ocspBasic) check() error {
 	case b.Signature.BitLength%8 != 0:
 		return errors.New("its signature is not a whole number of bytes")
 	}
+	if err := noneCritical(b.Data.Extensions); err != nil {
+		return err
+	}
 	for _, s := range b.Data.Responses {
 		if _, err := s.status(); err != nil {
 			return err
 		}
+		if err := noneCritical(s.Extensions); err != nil {
+			return err
+		}
 		if s.ID.Serial == nil || s.NextUpdate.IsZero() || s.NextUpdate.Before(s.ThisUpdate) {
 			return errors.New("it has no NextUpdate after its ThisUpdate")
+		}
+	}
+	return nil
+}
+
+// noneCritical refuses what must be understood to understand the response (RFC 6960, 4.4).
+func noneCritical(extensions []pkix.Extension) error {
+	for _, e := range extensions {
+		if e.Critical {
+			return fmt.Errorf("critical extension %s is not understood", e.Id)
 		}
 	}
 	return nil

@@ -32,7 +32,7 @@ func (r *run) sameNonce() error {
 func (d *device) label() string { return strings.TrimSuffix(d.name, "_") }
 
 // distinct counts devices, and refuses one that answers for two: by device key, by
-// serial number, by leaf key.
+// serial number, by place on the fabric, by leaf key.
 func (r *run) distinct() (int, error) {
 	different := 0
 	for i, d := range r.devices {
@@ -54,7 +54,7 @@ func (r *run) distinct() (int, error) {
 }
 
 func sameDevice(d, e *device) bool {
-	return d.id.serial == e.id.serial ||
+	return d.id.serial == e.id.serial || d.id.hasPDI && e.id.hasPDI && d.id.pdi == e.id.pdi ||
 		bytes.Equal(d.id.certs[0].RawSubjectPublicKeyInfo, e.id.certs[0].RawSubjectPublicKeyInfo) ||
 		bytes.Equal(d.id.certs[1].RawSubjectPublicKeyInfo, e.id.certs[1].RawSubjectPublicKeyInfo)
 }

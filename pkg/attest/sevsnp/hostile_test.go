@@ -128,6 +128,8 @@ var hostileCertificates = []hostile{
 	{name: "no chip id", vek: dropExt(4), check: "certificate_format"},
 	{name: "no microcode level", vek: dropExt(3, 8), check: "certificate_format"},
 	{name: "level beyond a byte", vek: setExt([]byte{2, 2, 1, 0}, 3, 8), check: "certificate_format"},
+	{name: "level that isn't DER", vek: setExt([]byte{2, 2, 0, 1}, 3, 8), check: "certificate_format"},
+	{name: "bytes after a level", vek: setExt([]byte{2, 1, 213, 0}, 3, 8), check: "certificate_format"},
 	{name: "negative level", vek: setExt([]byte{2, 1, 0x80}, 3, 8), check: "certificate_format"},
 	{name: "a level that nobody knows", vek: setExt([]byte{2, 1, 0}, 3, 10), check: "certificate_format"},
 	{name: "an extension of AMD's that nobody knows", vek: setExt([]byte{2, 1, 0}, 7), check: "certificate_format"},

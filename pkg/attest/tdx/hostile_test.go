@@ -116,6 +116,14 @@ func TestHostileChainIsRefused(t *testing.T) {
 			s.platform = must(s.pki.NewPlatform(s.ext))
 			s.platform.Chain = tdxtest.ChainPEM(s.platform.PCK.Cert, s.pki.PCKCA.Cert)
 		}, fails: []string{"pck_chain"}},
+		{name: "chain of four", change: func(t *testing.T, s *scene) {
+			s.platform = must(s.pki.NewPlatform(s.ext))
+			s.platform.Chain = tdxtest.ChainPEM(s.platform.PCK.Cert, s.pki.PCKCA.Cert, s.pki.PCKCA.Cert, s.pki.Root.Cert)
+		}, fails: []string{"pck_chain"}},
+		{name: "chain in another order", change: func(t *testing.T, s *scene) {
+			s.platform = must(s.pki.NewPlatform(s.ext))
+			s.platform.Chain = tdxtest.ChainPEM(s.pki.Root.Cert, s.pki.PCKCA.Cert, s.platform.PCK.Cert)
+		}, fails: []string{"pck_chain"}},
 		{name: "text between the certificates", change: func(t *testing.T, s *scene) {
 			s.platform = must(s.pki.NewPlatform(s.ext))
 			s.platform.Chain = append([]byte("x\n"), s.platform.Chain...)

@@ -3,6 +3,7 @@ package nvidiatest
 import (
 	"crypto"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"fmt"
 	"time"
 
@@ -22,6 +23,8 @@ type OCSPSpec struct {
 	Responder *Signer
 	// EditResponder changes the template of that one.
 	EditResponder func(*x509.Certificate)
+	// Extensions are of the statement.
+	Extensions []pkix.Extension
 	// BySelf lets the issuer sign without a responder.
 	BySelf bool
 }
@@ -50,6 +53,7 @@ func (p *PKI) OCSP(spec OCSPSpec) ([]byte, error) {
 	t := ocsp.Response{
 		Status: spec.Status, SerialNumber: spec.Subject.Cert.SerialNumber, IssuerHash: crypto.SHA384,
 		ThisUpdate: spec.ThisUpdate, NextUpdate: spec.NextUpdate, Certificate: responder.Cert,
+		ExtraExtensions: spec.Extensions,
 	}
 	if spec.BySelf {
 		t.Certificate = nil
