@@ -2,6 +2,7 @@ package nvidia_test
 
 import (
 	"crypto/x509"
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -115,6 +116,13 @@ func TestHostileRIMContents(t *testing.T) {
 		{"a processing instruction", whole(func(s string) string { return "<?xml-stylesheet href='x'?>" + s }), formatFails},
 		{"CDATA", whole(replace("<ns0:Payload>", "<ns0:Payload><![CDATA[ ]]>")), formatFails},
 		{"an attribute twice", whole(replace(`tagId="test"`, `tagId="test" tagId="test"`)), formatFails},
+		{"more attributes than an element may have", whole(func(s string) string {
+			var more strings.Builder
+			for i := range 100 {
+				fmt.Fprintf(&more, ` x%d=""`, i)
+			}
+			return strings.Replace(s, ` tagId="test"`, more.String()+` tagId="test"`, 1)
+		}), formatFails},
 		{"an xml: attribute", body(replace(`tagId="test"`, `tagId="test" xml:base="http://x/"`)), formatFails},
 		{"elements nested deeply", whole(replace("<ns0:Payload>", strings.Repeat("<a>", 50)+strings.Repeat("</a>", 50)+"<ns0:Payload>")), formatFails},
 		{"text after the document", whole(func(s string) string { return s + "x" }), formatFails},

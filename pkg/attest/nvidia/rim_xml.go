@@ -12,6 +12,9 @@ import (
 const (
 	maxRIMSize  = 256 << 10 // real ones have 20 to 26 KiB
 	maxRIMDepth = 7         // real ones have 6
+	// maxAttributes bounds an element's: a measurement has seven beside its hashes. Each
+	// is compared with all before it.
+	maxAttributes = maxAlternatives + 32
 )
 
 // Namespaces of a RIM.
@@ -77,6 +80,9 @@ func checkXMLBytes(body []byte) error {
 func checkXMLNames(el *etree.Element) error {
 	if !isName(el.Tag) || el.Space != "" && !isName(el.Space) {
 		return fmt.Errorf("element name %.40q is refused", el.FullTag())
+	}
+	if len(el.Attr) > maxAttributes {
+		return fmt.Errorf("element %.40q has %d attributes, more than %d", el.FullTag(), len(el.Attr), maxAttributes)
 	}
 	for i, a := range el.Attr {
 		if !isName(a.Key) || a.Space != "" && !isName(a.Space) || a.Space == "xml" || a.Key == "xml" {
