@@ -51,18 +51,23 @@ func (c *clients) delete(got *cv1.Container) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	until := func(is func(*cv1.WatchContainersResponse) bool) {
+		t.Helper()
+		for {
+			m, err := s.Recv()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if is(m) {
+				return
+			}
+		}
+	}
+	until(func(m *cv1.WatchContainersResponse) bool { return m.GetSynced() != nil })
 	if _, err := c.containers.DeleteContainer(ctx, &cv1.DeleteContainerRequest{Org: "acme", Name: got.GetUid(), RequestId: "d1"}); err != nil {
 		t.Fatal(err)
 	}
-	for {
-		m, err := s.Recv()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if m.GetDeleted().GetName() == "api" {
-			break
-		}
-	}
+	until(func(m *cv1.WatchContainersResponse) bool { return m.GetDeleted().GetName() == "api" })
 	if _, err := c.containers.DeleteContainer(ctx, &cv1.DeleteContainerRequest{Org: "acme", Name: got.GetUid(), RequestId: "d1"}); err != nil {
 		t.Errorf("the same request again: %v", err)
 	}
