@@ -23,6 +23,8 @@ type disk struct {
 	// commit keeps the order of commits and of what is seen of them the same.
 	commit sync.Mutex
 	full   bool
+	// tight: nothing fits any more but what is noted of machines.
+	tight bool
 	// fillings counts how often the disk was filled or freed by an action.
 	fillings int
 	// doubtful commits fail although they were applied, failing ones without;
@@ -43,7 +45,7 @@ func (h *handle) Txn(ctx context.Context, compares []store.Compare, ops []store.
 	w := h.w
 	w.mu.Lock()
 	entered := w.entering(ops)
-	err := h.before(len(ops) > 0, len(entered) > 0)
+	err := h.before(ops, len(entered) > 0)
 	if err == nil && h.c.reaches("before the commit that enters ", entered) {
 		err = context.Canceled
 	}
@@ -123,11 +125,11 @@ func (c *coordinator) reaches(what string, steps []string) bool {
 	return hit
 }
 
-func (h *handle) before(writes, enters bool) error {
+func (h *handle) before(ops []store.Op, enters bool) error {
 	switch {
-	case !writes:
+	case len(ops) == 0:
 		return nil
-	case h.full:
+	case h.full, h.tight && !strings.HasPrefix(ops[0].Key, records.MachinePrefix):
 		return store.ErrFull
 	case h.failing > 0 && !h.w.calm:
 		h.failing--

@@ -210,7 +210,7 @@ func (w *world) settle() {
 	}
 	w.mu.Lock()
 	w.say("faults end")
-	w.calm, w.lossy, w.slow, w.disk.full = true, 0, 0, false
+	w.calm, w.lossy, w.slow, w.disk.full, w.disk.tight = true, 0, 0, false, false
 	for _, h := range w.hosts {
 		h.confess()
 		h.linked = true

@@ -83,7 +83,7 @@ func (w *world) silenceBroken(host string) {
 func (x silenceOf) shows(w *world) bool {
 	c := w.leader()
 	return c != nil && c.fleet == x.fleet && c.epoch == w.view.epoch && !x.fleet.closed && !x.session.connected && !x.session.removed && x.session.silence == x.silence &&
-		!w.disk.full && time.Since(w.disk.faultAt) > 6*time.Second
+		!w.disk.full && !w.disk.tight && time.Since(w.disk.faultAt) > 6*time.Second
 }
 
 // silencesShow: the container of what serves on a silent host says so. mu is held.

@@ -61,10 +61,11 @@ func cancelBurnt(w *world) {
 }
 
 // diesAndBurns lets the candidate die, and the host burn down before what it said of
-// that can be committed. Another machine takes its name and the order to create.
+// that can be committed. Another machine takes its name, which is, and the order to
+// create.
 func diesAndBurns(w *world) {
 	h, id := w.hosts[0], w.inProgress("api").New.ID
-	w.disk.full = true
+	w.disk.tight = true
 	w.later(5*time.Second, func() {
 		if e := h.enclaves[id]; e != nil && !e.ended() {
 			h.dies(e, "VM_EXITED")
@@ -72,7 +73,7 @@ func diesAndBurns(w *world) {
 	})
 	w.later(20*time.Second, h.burn)
 	w.later(21*time.Second, h.restart)
-	w.later(50*time.Second, func() { w.disk.full, w.deaf = false, false })
+	w.later(50*time.Second, func() { w.disk.tight, w.deaf = false, false })
 }
 
 // burnsWithAll has the host burn down with what serves and the candidate, and another
