@@ -16,7 +16,7 @@ import (
 
 // patience bounds everything a test waits for. The longest is a coordinator that
 // waits for a host which was cut off: 15 s until that is noticed.
-const patience = 90 * time.Second
+const patience = 3 * time.Minute
 
 // fleet is a fleet of real processes in namespaces.
 type fleet struct {
@@ -50,7 +50,7 @@ func start(t *testing.T, hosts ...string) *fleet {
 	})
 	f, err := dev.Start(t.Context(), dev.Options{
 		Dir: filepath.Join(scratch, fmt.Sprint(fleets.Add(1))), Bin: bin, Hosts: hosts, Gateways: 2, Place: network.place,
-		Limits: []string{"ack: 5s", "drain: 1s", "stop: 3s", "stop_margin: 3s"},
+		Limits: []string{"drain: 1s", "stop: 3s", "stop_margin: 3s"},
 		Reaper: []string{"every: 1s"},
 	})
 	if err != nil {

@@ -2,6 +2,7 @@ package netns
 
 import (
 	"errors"
+	"maps"
 	"testing"
 
 	cv1 "github.com/casemate-dev/casemate/gen/casemate/coordinator/v1"
@@ -37,11 +38,36 @@ func (f *fleet) restartAgents() error {
 	return errors.Join(errs...)
 }
 
-// leastSteps is in how many steps something is killed at least. Which ones they
-// are differs: a step may be over before what was killed in the one before is back.
-// Every step has its turn in the end-to-end tests, and every commit and effect in
-// the simulator's crash points.
-const leastSteps = 3
+// leastSteps is in how many steps something is killed at least, mostUpdates in how
+// many updates. Which ones they are differs: a step may be over before what was
+// killed in the one before is back. Every step has its turn in the end-to-end tests,
+// and every commit and effect in the simulator's crash points.
+const leastSteps, mostUpdates = 3, 6
+
+// updateWhile updates a container to the tag that does not serve and disturbs that
+// in each step that is seen, until it was disturbed in enough of them.
+func (f *fleet) updateWhile(t *testing.T, name, host string, s cv1.Strategy, disturb func() error) {
+	t.Helper()
+	seen := map[cv1.UpdateStep]bool{}
+	for range mostUpdates {
+		f.allReady(t)
+		tag := "v1.1.0"
+		if f.container(t, name, anything).GetActiveTag() == tag {
+			tag = "v1.3.0"
+		}
+		u, steps := f.atEveryStep(t, f.begin(t, name, tag, host), disturb)
+		succeeded(t, u)
+		if u.GetStrategy() != s {
+			t.Errorf("the strategy was %s, want %s: %s", u.GetStrategy(), s, u.GetPlan().GetReason())
+		}
+		f.container(t, name, running(tag))
+		if maps.Copy(seen, steps); len(seen) >= leastSteps {
+			t.Logf("killed in %d steps: %v", len(seen), seen)
+			return
+		}
+	}
+	t.Errorf("in %d updates something was killed in %v only, want %d steps at least", mostUpdates, seen, leastSteps)
+}
 
 func TestUpdatesGoOnWhenDaemonsAreKilledInEveryStep(t *testing.T) {
 	t.Parallel()
@@ -52,21 +78,11 @@ func TestUpdatesGoOnWhenDaemonsAreKilledInEveryStep(t *testing.T) {
 		"coordinator": f.restartCoordinator, "agents": f.restartAgents,
 	} {
 		t.Run("blue-green, "+what, func(t *testing.T) {
-			f.allReady(t)
-			tag := map[string]string{"coordinator": "v1.1.0", "agents": "v1.3.0"}[what]
-			u, seen := f.atEveryStep(t, f.begin(t, "web", tag, dev.HostName(1)), disturb)
-			succeeded(t, u)
-			want(t, u, cv1.Strategy_STRATEGY_BLUE_GREEN, seen)
-			f.container(t, "web", running(tag))
+			f.updateWhile(t, "web", dev.HostName(1), cv1.Strategy_STRATEGY_BLUE_GREEN, disturb)
 			unharmed(t, web)
 		})
 		t.Run("replace, "+what, func(t *testing.T) {
-			f.allReady(t)
-			tag := map[string]string{"coordinator": "v1.1.0", "agents": "v1.3.0"}[what]
-			u, seen := f.atEveryStep(t, f.begin(t, "model", tag, ""), disturb)
-			succeeded(t, u)
-			want(t, u, cv1.Strategy_STRATEGY_REPLACE, seen)
-			f.container(t, "model", running(tag))
+			f.updateWhile(t, "model", "", cv1.Strategy_STRATEGY_REPLACE, disturb)
 			if err := model.AwaitAnswer(bounded(t)); err != nil {
 				t.Error(err)
 			}
@@ -76,17 +92,6 @@ func TestUpdatesGoOnWhenDaemonsAreKilledInEveryStep(t *testing.T) {
 	}
 	f.allReady(t)
 	f.onlyRuns(t, f.container(t, "web", anything).GetActiveEnclave(), f.container(t, "model", anything).GetActiveEnclave())
-}
-
-func want(t *testing.T, u *cv1.Update, s cv1.Strategy, seen map[cv1.UpdateStep]bool) {
-	t.Helper()
-	if u.GetStrategy() != s {
-		t.Errorf("the strategy was %s, want %s: %s", u.GetStrategy(), s, u.GetPlan().GetReason())
-	}
-	if len(seen) < leastSteps {
-		t.Errorf("something was killed in %v only, want %d steps at least", seen, leastSteps)
-	}
-	t.Logf("killed in %d steps: %v", len(seen), seen)
 }
 
 func anything(*cv1.Container) string { return "" }
