@@ -80,6 +80,9 @@ func bootEnclave(t *testing.T, fault string) (*agentv1.EnclaveSpec, string) {
 		if o.Endpoint != "" {
 			return spec, o.Endpoint
 		}
+		if o.Phase == enclave.PhaseExited {
+			t.Fatalf("the enclave ended: %+v", o.Exit)
+		}
 		<-events
 	}
 }
