@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/casemate-dev/casemate/pkg/attest/collateral"
@@ -234,14 +235,16 @@ func TestPauseGrowsAndEndsWithTheAttempts(t *testing.T) {
 }
 
 func TestWaitingEndsWithTheContext(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	r := &collateral.Retry{First: time.Hour, Most: time.Hour, Next: getterFunc(func(context.Context, collateral.Request) (*collateral.Document, error) {
-		time.AfterFunc(time.Millisecond, cancel)
-		return nil, errors.New("down")
-	})}
-	if _, err := r.Get(ctx, collateral.Request{}); !errors.Is(err, context.Canceled) {
-		t.Errorf("error %v, want the context's", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		r := &collateral.Retry{First: time.Hour, Most: time.Hour, Next: getterFunc(func(context.Context, collateral.Request) (*collateral.Document, error) {
+			time.AfterFunc(time.Minute, cancel) // in the middle of the pause
+			return nil, errors.New("down")
+		})}
+		if _, err := r.Get(ctx, collateral.Request{}); !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v, want the context's", err)
+		}
+	})
 }
 
 func TestAServiceSaysHowLongToWait(t *testing.T) {
