@@ -246,6 +246,8 @@ func TestSweepEndsIdleAndDeadConnectionsOnly(t *testing.T) {
 		asked = time.Now()
 		if err := busy.ask("still here"); err != nil && time.Since(before) < limit/2 {
 			t.Fatalf("a connection with traffic was ended: %v", err)
+		} else if err != nil {
+			break
 		}
 	}
 	if _, err := idle.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
