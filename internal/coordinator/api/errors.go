@@ -84,14 +84,14 @@ func releaseErrors(err error) error {
 		return rpc.FieldError("spec.tag", "CONFIG_REFUSED", err.Error())
 	case errors.As(err, &input):
 		return rpc.FieldError("spec", "INPUTS_REFUSED", err.Error())
-	case errors.Is(err, planner.ErrSSHKeys):
-		return rpc.FieldError("spec.ssh_keys", "INPUTS_REFUSED", err.Error())
 	case errors.Is(err, planner.ErrSecret):
 		return rpc.FieldError("spec.secrets", "NO_SUCH_SECRET", err.Error())
 	case errors.Is(err, git.ErrUnreachable):
 		return rpc.Error(codes.Unavailable, "REPOSITORY_UNREACHABLE", err.Error())
 	case errors.Is(err, git.ErrAddress):
 		return rpc.FieldError("spec.repository", "BAD_REPOSITORY", err.Error())
+	case errors.Is(err, planner.ErrSSHKeys):
+		return rpc.FieldError("spec.ssh_keys", "INPUTS_REFUSED", err.Error())
 	case errors.Is(err, git.ErrMoved):
 		return rpc.Precondition("TAG_MOVED", "tag", err.Error())
 	case errors.Is(err, git.ErrNoTag), errors.Is(err, git.ErrTagName):

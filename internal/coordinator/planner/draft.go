@@ -65,9 +65,6 @@ type Draft struct {
 // ErrSecret is what every error about a secret that does not exist is.
 var ErrSecret = errors.New("no such secret")
 
-// ErrSSHKeys says that SSH keys are given to what is no debug container.
-var ErrSSHKeys = errors.New("SSH keys are for debug containers only: add --debug, or leave them out")
-
 // Draft resolves and checks what spec asks for. It may take as long as a Git
 // server does, so it is called outside of any lock. tagNamed says that the user
 // named the tag in this request: then the repository is asked whether it still
@@ -190,6 +187,9 @@ func healthWait(c *release.Config) time.Duration {
 	}
 	return longest
 }
+
+// ErrSSHKeys says that SSH keys are given to what is no debug container.
+var ErrSSHKeys = errors.New("SSH keys are for debug containers only: add --debug, or leave them out")
 
 // inputs checks variables and secrets against what the config declares.
 func (p *Planner) inputs(ctx context.Context, org string, d *Draft) error {
