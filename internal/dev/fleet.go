@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -198,7 +197,7 @@ func (f *Fleet) ready(ctx context.Context) error {
 			return f.explain(err)
 		}
 	}
-	return nil
+	return f.explain(nil) // somebody else may have answered in the place of one that has ended
 }
 
 // awaitHosts watches until this many hosts are ready.
@@ -263,13 +262,4 @@ func (f *Fleet) Stop(ctx context.Context) error {
 		errs = append(errs, p.Stop(ctx))
 	}
 	return errors.Join(append(errs, f.killEnclaves())...)
-}
-
-// freeAddr returns a loopback address that is free now.
-func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // returns at once
-	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
-	}
-	return l.Addr().String(), l.Close()
 }
