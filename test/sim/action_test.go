@@ -144,6 +144,7 @@ var kinds = []kind{
 		h.burn()
 		w.later(w.between("set up "+h.name, time.Second, 2*time.Minute), h.restart)
 	}},
+	{"what serves is judged again", 3, (*world).judgeAgain},
 }
 
 // words says what an action is.

@@ -10,11 +10,10 @@ import (
 
 // notCalled are the calls that no simulated user makes, and why.
 var notCalled = map[string]string{
-	cv1.ContainerService_StreamLogs_FullMethodName:      "enclaves here write no log",
-	cv1.ContainerService_AttestContainer_FullMethodName: "evidence here is a mark, and nobody judges it again",
-	cv1.RouteService_AcknowledgeRoutes_FullMethodName:   "gateways here tell the tracker itself",
-	cv1.HostService_WatchHosts_FullMethodName:           "what agents say is not in the store, and the agents' side of it is simulated",
-	cv1.EventService_WatchEvents_FullMethodName:         "events make room for newer ones: a watch has more of them than a list",
+	cv1.ContainerService_StreamLogs_FullMethodName:    "enclaves here write no log",
+	cv1.RouteService_AcknowledgeRoutes_FullMethodName: "gateways here tell the tracker itself",
+	cv1.HostService_WatchHosts_FullMethodName:         "what agents say is not in the store, and the agents' side of it is simulated",
+	cv1.EventService_WatchEvents_FullMethodName:       "events make room for newer ones: a watch has more of them than a list",
 }
 
 // TestEveryCallIsMade: a new method of the API is called in simulated runs, or

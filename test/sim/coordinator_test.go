@@ -205,7 +205,7 @@ func (c *coordinator) build(h *handle) bool {
 	c.planner = planner.New(c.rec, tags{}, releases.New(releases.Config{AllowUnsigned: true}), c.fleet, w.now)
 	c.run, err = runner.New(runner.Config{
 		Log: slog.New(slog.DiscardHandler), Records: c.rec, Engine: engine.Engine{Limits: limits(), Restored: c.rec.Restored},
-		Agents: c.fleet, Gateways: doomedGateways{c.tracker, c}, Attestor: c.fleet, DNS: c.fleet, Replanner: c.planner,
+		Agents: c.fleet, Gateways: doomedGateways{c.tracker, c}, Attestor: c.fleet, Judge: c.fleet, CloseRefused: true, DNS: c.fleet, Replanner: c.planner,
 		Permanent: realfleet.Permanent, Now: w.now,
 		Backoff: func() backoff.BackOff { return &steady{100 * time.Millisecond} },
 	})

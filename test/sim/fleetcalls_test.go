@@ -174,6 +174,18 @@ func (f *fleet) Delete(ctx context.Context, name, id string) error {
 
 // Attest judges an enclave by its own evidence and delivers the secrets.
 func (f *fleet) Attest(ctx context.Context, _ model.ContainerKey, ref model.EnclaveRef, _ model.Revision, _ *agentv1.EnclaveSpec) (*model.Verdict, *engine.Failure, error) {
+	return f.judge(ctx, ref, func(h *host, e *enclave) {
+		f.w.judged[ref.ID] = true
+		h.secretsTaken(e)
+	})
+}
+
+// Judge judges one that serves again.
+func (f *fleet) Judge(ctx context.Context, _ model.ContainerKey, ref model.EnclaveRef, _ model.Revision, _ *agentv1.EnclaveSpec) (*model.Verdict, *engine.Failure, error) {
+	return f.judge(ctx, ref, func(*host, *enclave) {})
+}
+
+func (f *fleet) judge(ctx context.Context, ref model.EnclaveRef, accepted func(*host, *enclave)) (*model.Verdict, *engine.Failure, error) {
 	wrong := answer[bool]{w: f.w}
 	err := f.call(ctx, "attest", ref.Host, ref.ID, func(h *host) error {
 		e := h.enclaves[ref.ID]
@@ -184,8 +196,7 @@ func (f *fleet) Attest(ctx context.Context, _ model.ContainerKey, ref model.Encl
 			wrong.give(true)
 			return nil
 		}
-		f.w.judged[ref.ID] = true
-		h.secretsTaken(e)
+		accepted(h, e)
 		return nil
 	})
 	refused := wrong.take()

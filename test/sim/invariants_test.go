@@ -13,6 +13,7 @@ func (w *world) check(s *seen, was change) {
 	if s.container == nil {
 		return
 	}
+	w.noWayBack(s, was)
 	w.oldUntouched(s)
 	w.routeOnlyToTheProved(s, was)
 	w.noRoomTwice()
@@ -62,13 +63,17 @@ func (w *world) oneActiveUpdate(s *seen) {
 }
 
 // I2: in a blue-green update before SWITCH the route points at the old
-// revision's enclave, and the update does nothing to that enclave.
+// revision's enclave, unless that is trusted no more, and the update does nothing to
+// that enclave.
 func (w *world) oldUntouched(s *seen) {
 	u, c := s.state(w.view).Update, s.container
 	if u == nil || u.Strategy != model.BlueGreen || u.Switched || u.Old == nil || c.Active == nil || u.Status.Ended() {
 		return
 	}
 	r := w.view.routes[c.Spec.Domain]
+	if w.distrusted[u.Old.ID] && r.State == model.RouteClosed {
+		return
+	}
 	if c.Active.ID != u.Old.ID || r.State != model.RouteServing || r.Enclave != u.Old.ID {
 		w.violate("I2", "%s in %s: the route of %s is %s to %s, want it serving to %s", u.ID, u.Step, s.key, r.State, r.Enclave, u.Old.ID)
 	}

@@ -109,8 +109,9 @@ func (w *world) lookAgain() {
 			w.view.of(strings.TrimPrefix(kv.Key, records.UpdatePrefix)).switched[u.ID] = u.Switched && !u.Restoring
 		}
 	}
-	w.quiet = map[model.ContainerKey]bool{}
+	w.quiet, w.distrusted = map[model.ContainerKey]bool{}, map[string]bool{}
 	for _, s := range w.view.containers {
+		w.noteDistrust(s)
 		w.quiet[s.key] = s.container != nil && s.container.Status == model.Running && s.container.Update == ""
 	}
 	w.view.epoch, w.view.revision, w.stats, w.floors = was.epoch, was.revision, stats, floors

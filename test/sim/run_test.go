@@ -131,7 +131,7 @@ func newWorld(p plot, s store.Store) *world {
 		methods: map[string]bool{}, calls: map[string]bool{}, decoded: map[string]written{},
 		counts: map[string]uint64{}, judged: map[string]bool{}, healthy: map[string]bool{},
 		forced: map[string]bool{}, refused: map[string]bool{}, requests: map[string]promised{},
-		silences: map[string]silenceOf{}, floors: map[string]int64{},
+		silences: map[string]silenceOf{}, distrusted: map[string]bool{}, floors: map[string]int64{},
 	}
 	for i := range 1 + int(mix(p.seed)%3) {
 		w.hosts = append(w.hosts, newHost(w, fmt.Sprintf("h%d", i+1)))
@@ -311,6 +311,8 @@ func (w *world) containerRests(s *seen) string {
 		return fmt.Sprintf("nothing of %s runs, and it is %s", s.key, c.Status)
 	case c.Active == nil:
 		return ""
+	case w.distrusted[c.Active.ID]:
+		return distrustedRests(c, r)
 	case c.Status != model.Running:
 		return fmt.Sprintf("%s is %s, and %s serves", s.key, c.Status, c.Active.ID)
 	case r.State != model.RouteServing || r.Enclave != c.Active.ID:

@@ -108,6 +108,14 @@ func forgottenAtTheStart(w *world) {
 	c.doomed, c.at = 1, "after a commit"
 }
 
+// distrustAndCancel has what serves judged again, with bad evidence, and then cancels
+// the update.
+func distrustAndCancel(w *world) {
+	w.spoil("api")
+	w.submit(w.attests("api"))
+	w.later(10*time.Second, func() { cancelIt(w) })
+}
+
 func acceptIt(w *world) { w.submit(w.accepts("api", "api-u2")) }
 
 func stopIt(w *world) { w.submit(w.stops("api")) }
@@ -143,6 +151,7 @@ var stories = []story{
 	{name: "replace whose host falls silent while the old version stops", repo: "eight", options: replaceIt, hosts: 2, at: model.StepStopOld, does: hostFallsSilent},
 	{name: "replace whose host falls silent while it starts", repo: "eight", options: replaceIt, hosts: 2, at: model.StepHealth, does: hostFallsSilent},
 	{name: "replace whose host is forgotten as a coordinator starts, and is restored", repo: "eight", options: &cv1.UpdateOptions{Strategy: cv1.Strategy_STRATEGY_REPLACE, RestoreOnFailure: true}, hosts: 2, at: model.StepHealth, does: forgottenAtTheStart},
+	{name: "what serves is trusted no more while its route is held", repo: "eight", at: model.StepHoldRoute, does: distrustAndCancel, mute: true},
 	{name: "stop in the middle", repo: "one", at: model.StepAttest, does: stopIt},
 	{name: "delete in the middle", repo: "eight", at: model.StepBoot, does: deleteIt},
 }

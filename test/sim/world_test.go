@@ -45,6 +45,9 @@ type world struct {
 	// those of which it ever heard that they are.
 	judged  map[string]bool
 	healthy map[string]bool
+	// distrusted are those that lost their route because their evidence was refused
+	// when it was judged again.
+	distrusted map[string]bool
 	// lossy is the percentage of calls that are lost, answered to nobody, or made
 	// twice; slow stretches every latency.
 	lossy, slow int

@@ -70,3 +70,82 @@ func TestAVerdictOnWhatServesNoMoreChangesNothing(t *testing.T) {
 		t.Errorf("the stopped container is %s, %v", w.state.Container.Status, err)
 	}
 }
+
+func TestNoUpdateThatEndsOpensTheRouteOfWhatIsTrustedNoMore(t *testing.T) {
+	before := func(step model.Step, strategy model.Strategy, mute string) func(*world, Rejudged) {
+		return func(w *world, judged Rejudged) {
+			w.mute[mute] = true
+			w.begin(strategy, "v2", 2, model.UpdateOptions{})
+			w.settle()
+			if w.state.Update.Step != step {
+				w.t.Fatalf("the update is in %s", w.state.Update.Step)
+			}
+			if err := w.send(judged); err != nil {
+				w.t.Fatal(err)
+			}
+		}
+	}
+	for name, refuse := range map[string]func(*world, Rejudged){
+		"refused before the update began": func(w *world, judged Rejudged) {
+			if err := w.send(judged); err != nil {
+				w.t.Fatal(err)
+			}
+			w.mute["AwaitAck"] = true
+			w.begin(model.Replace, "v2", 2, model.UpdateOptions{})
+			w.settle()
+		},
+		"refused while the candidate boots":    before(model.StepBoot, model.BlueGreen, "Create"),
+		"refused while the route is held":      before(model.StepHoldRoute, model.Replace, "AwaitAck"),
+		"refused before a replace has begun":   before(model.StepPrepare, model.Replace, "Prepare"),
+		"refused before a candidate is wanted": before(model.StepPrepare, model.BlueGreen, "Prepare"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := deployed(t)
+			enclave := w.state.Container.Active.ID
+			refuse(w, Rejudged{Enclave: enclave, Failure: refused, Close: true})
+			if err := w.send(Cancel{ID: w.state.Update.ID}); err != nil {
+				t.Fatal(err)
+			}
+			w.settle()
+			c, r := w.state.Container, w.state.Route
+			if w.state.Update.Status != model.UpdateCancelled || r.State != model.RouteClosed {
+				t.Errorf("the update is %s and the route %s to %s, expected it cancelled and closed", w.state.Update.Status, r.State, r.Enclave)
+			}
+			if c.Status != model.Failed || c.Reason != ReasonDistrusted || c.Active == nil || c.Active.ID != enclave {
+				t.Errorf("the container is %s, %s, serving %v", c.Status, c.Reason, c.Active)
+			}
+		})
+	}
+}
+
+func TestNoUpdateThatSucceedsOpensTheRouteOfWhatItSwitchedToAndIsTrustedNoMore(t *testing.T) {
+	w := deployed(t)
+	w.mute["AwaitDrain"] = true
+	w.begin(model.BlueGreen, "v2", 2, model.UpdateOptions{})
+	w.settle()
+	if err := w.send(Rejudged{Enclave: w.state.Container.Active.ID, Failure: refused, Close: true}); err != nil {
+		t.Fatal(err)
+	}
+	for w.state.Container.Update != "" {
+		w.pass()
+	}
+	if c, r := w.state.Container, w.state.Route; r.State != model.RouteClosed || c.Status != model.Failed || c.Reason != ReasonDistrusted {
+		t.Errorf("the route is %s, the container %s, %s", r.State, c.Status, c.Reason)
+	}
+}
+
+func TestHealthHidesNotThatAnEnclaveIsTrustedNoMore(t *testing.T) {
+	w := deployed(t)
+	a := *w.state.Container.Active
+	for _, ev := range []Event{
+		Rejudged{Enclave: a.ID, Failure: refused, Close: true},
+		w.observe(a, model.EnclaveUnhealthy), w.observe(a, model.EnclaveHealthy),
+	} {
+		if err := w.send(ev); err != nil {
+			t.Fatal(err)
+		}
+		if c := w.state.Container; c.Reason != ReasonDistrusted || c.Status != model.Failed {
+			t.Errorf("after %T the container is %s, %q", ev, c.Status, c.Reason)
+		}
+	}
+}

@@ -33,7 +33,7 @@ func (t *transition) afterLoss() {
 	if t.s.Container.Restart == nil {
 		return
 	}
-	if u.Kind != model.KindRestart && u.Strategy == model.Replace {
+	if u.Strategy == model.Replace && u.OldStopping {
 		t.s.Container.Restart = nil
 		return
 	}

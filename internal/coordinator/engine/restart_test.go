@@ -181,7 +181,7 @@ func TestTheOldVersionDiesDuringAnUpdate(t *testing.T) {
 		{"a blue-green update goes on and serves", model.BlueGreen, false, model.Running},
 		{"a replace goes on and serves", model.Replace, false, model.Running},
 		{"if a blue-green update fails too, the old version is started again", model.BlueGreen, true, model.Deploying},
-		{"a failed replace is left to its owner", model.Replace, true, model.Failed},
+		{"so it is if a replace fails that has stopped nothing", model.Replace, true, model.Deploying},
 	} {
 		t.Run(tc.rule, func(t *testing.T) {
 			w := deployed(t)

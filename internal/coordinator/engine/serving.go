@@ -35,16 +35,22 @@ func (t *transition) activeHealth(o model.Observation) {
 		return
 	}
 	c.Unhealthy, t.changed = unhealthy, true
-	if !unhealthy {
-		c.Reason, c.Text = "", ""
+	reason, text := "", ""
+	if unhealthy {
+		reason, text = "UNHEALTHY", "the health check of "+o.Enclave+" fails"
+		if !t.distrusted() {
+			text += "; it still gets traffic"
+		}
+		if o.Text != "" {
+			text += ": " + o.Text
+		}
+		t.tell(model.Warning, "ENCLAVE_UNHEALTHY", "%s", text)
+	} else {
 		t.tell(model.Info, "ENCLAVE_HEALTHY", "%s is healthy again", o.Enclave)
-		return
 	}
-	c.Reason, c.Text = "UNHEALTHY", "the health check of "+o.Enclave+" fails; it still gets traffic"
-	if o.Text != "" {
-		c.Text += ": " + o.Text
+	if c.Reason != ReasonDistrusted { // which weighs more
+		c.Reason, c.Text = reason, text
 	}
-	t.tell(model.Warning, "ENCLAVE_UNHEALTHY", "%s", c.Text)
 }
 
 // activeDied follows the end of the enclave that served.

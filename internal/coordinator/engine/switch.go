@@ -66,7 +66,7 @@ func (t *transition) switchRoute() {
 		c.Status = model.Deploying
 	}
 	c.Active, c.Unhealthy = &serving, false
-	c.Reason, c.Text = "", ""
+	c.Reason, c.Text, c.Distrusted = "", "", ""
 	c.Release = max(c.Release, serving.Release)
 	c.StartTimeout, c.HealthWait = u.Options.StartTimeout, u.Options.HealthWait
 	if u.Kind != model.KindRestart {
@@ -172,6 +172,8 @@ func (t *transition) finish() {
 	u, c := t.s.Update, t.s.Container
 	c.Update = ""
 	switch {
+	case t.distrusted():
+		c.Status = model.Failed
 	case c.Active != nil:
 		// It serves, or the old version never ceased to.
 	case c.Teardown != nil:
@@ -184,7 +186,7 @@ func (t *transition) finish() {
 		c.Status, c.Reason, c.Text = model.Failed, u.Reason, u.Text
 		t.afterLoss()
 	}
-	if t.s.Route.State != model.RouteServing && c.Active != nil {
+	if t.s.Route.State != model.RouteServing && c.Active != nil && !t.distrusted() {
 		t.changeRoute(model.RouteServing, c.Active)
 	}
 	if t.s.Route.State == model.RouteHeld {

@@ -84,6 +84,9 @@ type Container struct {
 	Unhealthy bool `json:"unhealthy,omitempty"`
 	// Silent is set while the host of what serves does not answer.
 	Silent *Silence `json:"silent,omitempty"`
+	// Distrusted is the enclave that the route was taken from because its evidence was
+	// refused: it gets no traffic again.
+	Distrusted string `json:"distrusted,omitempty"`
 	// Leftovers are enclaves that were given up on while their host was away.
 	Leftovers []EnclaveRef `json:"leftovers,omitempty"`
 	// Update is the id of the update in progress, LastUpdate of the latest.

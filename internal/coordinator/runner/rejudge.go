@@ -37,7 +37,7 @@ func (r *Runner) Rejudge(ctx context.Context, k model.ContainerKey) (model.Encla
 	}
 	spec, revision, err := r.spec(ctx, k, s.State, ref)
 	if err != nil {
-		return ref, nil, err
+		return ref, nil, fmt.Errorf("%s: %w: %w", ref.ID, ErrNoEvidence, err)
 	}
 	verdict, failure, err := r.cfg.Judge.Judge(ctx, k, ref, revision, spec)
 	if err != nil {
