@@ -192,6 +192,9 @@ type change struct {
 	validateOnly bool
 	// admit refuses by the container's state; may be nil.
 	admit func(*model.Container) error
+	// makeRoom ends an update in progress, once it is known that what was asked for
+	// can be had as far as that can be told before; may be nil.
+	makeRoom func(ctx context.Context, c *change) error
 }
 
 func (s *Server) change(ctx context.Context, c change) (*begun, error) {
@@ -215,6 +218,11 @@ func (s *Server) change(ctx context.Context, c change) (*begun, error) {
 	}
 	if c.validateOnly {
 		return s.changeChecked(ctx, c, draft, item)
+	}
+	if c.makeRoom != nil {
+		if err := c.makeRoom(ctx, &c); err != nil {
+			return nil, err
+		}
 	}
 	var out *begun
 	err = s.cfg.Runner.Planning(func() error {

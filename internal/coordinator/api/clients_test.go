@@ -103,6 +103,16 @@ func (c *clients) deploy(name string) *cv1.Container {
 // await watches an update to its end, which must be a success.
 func (c *clients) await(u *cv1.Update) *cv1.Update {
 	c.t.Helper()
+	e := c.until(u, func(u *cv1.Update) bool { return u.GetEndTime() != nil })
+	if e.GetStatus() != cv1.UpdateStatus_UPDATE_STATUS_SUCCEEDED {
+		c.t.Fatalf("update %s ended as %s: %s", e.GetId(), e.GetStatus(), e.GetText())
+	}
+	return e
+}
+
+// until watches an update until it is as wanted.
+func (c *clients) until(u *cv1.Update, wanted func(*cv1.Update) bool) *cv1.Update {
+	c.t.Helper()
 	ctx, cancel := context.WithCancel(c.t.Context())
 	defer cancel()
 	s, err := c.updates.WatchUpdates(ctx, &cv1.WatchUpdatesRequest{Org: u.GetOrg(), Container: u.GetContainer(), Id: u.GetId()})
@@ -114,10 +124,7 @@ func (c *clients) await(u *cv1.Update) *cv1.Update {
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		if e := m.GetChanged(); e.GetEndTime() != nil {
-			if e.GetStatus() != cv1.UpdateStatus_UPDATE_STATUS_SUCCEEDED {
-				c.t.Fatalf("update %s ended as %s: %s", e.GetId(), e.GetStatus(), e.GetText())
-			}
+		if e := m.GetChanged(); e != nil && wanted(e) {
 			return e
 		}
 	}

@@ -47,10 +47,8 @@ func (s *updateService) StartUpdate(ctx context.Context, m *cv1.StartUpdateReque
 		options: optionsModel(m.GetOptions()), kind: model.KindUpdate,
 		etag: m.GetEtag(), planEtag: m.GetPlanEtag(), validateOnly: m.GetValidateOnly(),
 	}
-	if m.GetOptions().GetSupersede() && !m.GetValidateOnly() {
-		if err := s.supersede(ctx, k, c.request); err != nil {
-			return nil, err
-		}
+	if m.GetOptions().GetSupersede() {
+		c.makeRoom = s.supersede
 	}
 	out, err := s.change(ctx, c)
 	if err != nil {
@@ -61,17 +59,14 @@ func (s *updateService) StartUpdate(ctx context.Context, m *cv1.StartUpdateReque
 
 // supersede cancels the update in progress and waits until that one has ended.
 // One that has switched is only waited for.
-func (s *updateService) supersede(ctx context.Context, k model.ContainerKey, r request) error {
-	if err := r.check(ctx, s.cfg.Records); err != nil {
-		if _, again := repeated(err); again {
-			return nil
-		}
-		return err
-	}
+func (s *updateService) supersede(ctx context.Context, c *change) error {
 	id := ""
-	_, err := s.cfg.Runner.Do(ctx, k, func(_ context.Context, l *records.Loaded) (engine.Event, records.Extra, error) {
+	_, err := s.cfg.Runner.Do(ctx, c.key, func(_ context.Context, l *records.Loaded) (engine.Event, records.Extra, error) {
 		if l.Update == nil {
 			return nil, records.Extra{}, errValidated
+		}
+		if c.etag != "" && c.etag != etag(l.ContainerRevision) {
+			return nil, records.Extra{}, etagMismatch("container")
 		}
 		id = l.Update.ID
 		return engine.Cancel{ID: l.Update.ID, Reason: "SUPERSEDED", Text: "another update took its place"}, records.Extra{}, nil
@@ -83,7 +78,8 @@ func (s *updateService) supersede(ctx context.Context, k model.ContainerKey, r r
 	if id == "" {
 		return nil
 	}
-	return s.awaitEnd(ctx, k, id)
+	c.etag = "" // it was that of the container with the update that ends now
+	return s.awaitEnd(ctx, c.key, id)
 }
 
 // awaitEnd waits until an update is in progress no more. Whether another one has
