@@ -219,3 +219,55 @@ func TestAWatchResumesWhereItWasLeft(t *testing.T) {
 	}
 	want(t, err, codes.InvalidArgument, "BAD_RESUME_TOKEN")
 }
+
+// TestWhatIsRefusedSupersedesNothing: an update in progress ends only for one that
+// can be had.
+func TestWhatIsRefusedSupersedesNothing(t *testing.T) {
+	c := connect(t)
+	c.host()
+	c.secret("API_KEY", "one")
+	c.deploy("api")
+	held, err := c.updates.StartUpdate(t.Context(), &cv1.StartUpdateRequest{Org: "acme", Container: "api", Options: &cv1.UpdateOptions{Hold: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := c.until(held.GetUpdate(), func(u *cv1.Update) bool { return u.GetStep() == cv1.UpdateStep_UPDATE_STEP_HOLD })
+	supersede := func(tag, etag string) (*cv1.Update, error) {
+		r, err := c.updates.StartUpdate(t.Context(), &cv1.StartUpdateRequest{
+			Org: "acme", Container: "api", Etag: etag, Spec: spec(tag), UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"tag"}},
+			Options: &cv1.UpdateOptions{Supersede: true},
+		})
+		return r.GetUpdate(), err
+	}
+	_, err = supersede("v9", "")
+	want(t, err, codes.InvalidArgument, "NO_SUCH_TAG")
+	_, err = supersede("v1.1.0", "stale")
+	want(t, err, codes.Aborted, "ETAG_MISMATCH")
+	got, err := c.updates.GetUpdate(t.Context(), &cv1.GetUpdateRequest{Org: "acme", Container: "api", Id: u.GetId()})
+	if err != nil || got.GetUpdate().GetStep() != cv1.UpdateStep_UPDATE_STEP_HOLD {
+		t.Fatalf("the held update is in %s (%v), expected it untouched", got.GetUpdate().GetStep(), err)
+	}
+	now, err := c.containers.GetContainer(t.Context(), &cv1.GetContainerRequest{Org: "acme", Name: "api"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := supersede("v1.1.0", now.GetContainer().GetEtag())
+	if err != nil {
+		t.Fatalf("with the etag that was read: %v", err)
+	}
+	c.await(next)
+}
+
+func TestSettingsThatAreTooLargeAreRefused(t *testing.T) {
+	c := connect(t)
+	c.host()
+	c.secret("API_KEY", "one")
+	large := spec("v1.0.0")
+	large.Variables = map[string]string{"LOG_LEVEL": strings.Repeat("<", 20_000)} // six bytes each in a record
+	_, err := c.containers.CreateContainer(t.Context(), &cv1.CreateContainerRequest{Org: "acme", Name: "api", Spec: large})
+	want(t, err, codes.InvalidArgument, "SPEC_TOO_LARGE")
+	large.Variables["LOG_LEVEL"] = strings.Repeat("x", 32_000)
+	if _, err := c.containers.CreateContainer(t.Context(), &cv1.CreateContainerRequest{Org: "acme", Name: "api", Spec: large}); err != nil {
+		t.Errorf("the largest variable: %v", err)
+	}
+}

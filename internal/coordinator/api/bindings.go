@@ -89,8 +89,12 @@ func (s *Server) stale(ctx context.Context, org string, r model.Revision) ([]str
 	return names, nil
 }
 
-// maxTouched bounds how many containers one new secret value marks at once.
-const maxTouched = 400
+// Bounds on the containers that one new secret value marks at once: what is written
+// has to fit a transaction.
+const (
+	maxTouched      = 400
+	maxTouchedBytes = store.MaxTxnBytes / 2
+)
 
 // users returns the containers that run with a secret.
 func (s *Server) users(ctx context.Context, org, name string) ([]records.Item[model.Container], error) {

@@ -84,6 +84,8 @@ func releaseErrors(err error) error {
 		return rpc.FieldError("spec.tag", "CONFIG_REFUSED", err.Error())
 	case errors.As(err, &input):
 		return rpc.FieldError("spec", "INPUTS_REFUSED", err.Error())
+	case errors.Is(err, planner.ErrSpecTooLarge):
+		return rpc.FieldError("spec", "SPEC_TOO_LARGE", err.Error())
 	case errors.Is(err, planner.ErrSecret):
 		return rpc.FieldError("spec.secrets", "NO_SUCH_SECRET", err.Error())
 	case errors.Is(err, git.ErrUnreachable):
@@ -115,6 +117,8 @@ func stateErrors(err error) error {
 		return rpc.Error(codes.OutOfRange, "RESUME_TOKEN_EXPIRED", "the history after this token is gone: watch again without it")
 	case errors.Is(err, store.ErrSlowReader):
 		return rpc.Error(codes.ResourceExhausted, "SLOW_READER", "this watch was read too slowly and is closed: watch again")
+	case errors.Is(err, store.ErrTooLarge):
+		return rpc.Error(codes.InvalidArgument, "TOO_LARGE", "a record of this would be too large to keep: make the config file, or what else is given, smaller ("+err.Error()+")")
 	case errors.Is(err, store.ErrFull):
 		return rpc.Error(codes.Unavailable, "STORE_FULL", err.Error())
 	case errors.Is(err, store.ErrConflict):

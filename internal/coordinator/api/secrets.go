@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -82,16 +83,10 @@ func (s *secretService) put(ctx context.Context, r request, secret model.Secret,
 	if err != nil {
 		return nil, err
 	}
-	for _, item := range users {
-		item.Value.Updated = secret.Updated
-		op, err := records.Put(records.Containers, item.Key, item.Value)
-		if err != nil {
-			return nil, err
-		}
-		compares = append(compares, store.ModRevision(item.Key, item.Revision))
-		ops = append(ops, op)
-	}
 	extra := records.Extra{Compares: compares, Ops: ops}
+	if err := touch(&extra, users, secret.Updated); err != nil {
+		return nil, err
+	}
 	if err := r.record(&extra, s.Server, "", ""); err != nil {
 		return nil, err
 	}
@@ -99,6 +94,25 @@ func (s *secretService) put(ctx context.Context, r request, secret model.Secret,
 		return nil, err
 	}
 	return s.get(ctx, secret.Org, secret.Name)
+}
+
+// touch adds containers to a commit, as many as fit. The rest is stale all the same,
+// and only learns of it when it is read.
+func touch(extra *records.Extra, users []records.Item[model.Container], at time.Time) error {
+	bytes := 0
+	for _, item := range users {
+		item.Value.Updated = at
+		op, err := records.Put(records.Containers, item.Key, item.Value)
+		if err != nil {
+			return err
+		}
+		if bytes += len(op.Value); bytes > maxTouchedBytes {
+			return nil
+		}
+		extra.Compares = append(extra.Compares, store.ModRevision(item.Key, item.Revision))
+		extra.Ops = append(extra.Ops, op)
+	}
+	return nil
 }
 
 func (s *secretService) secretOps(secret model.Secret, value []byte) ([]store.Op, error) {

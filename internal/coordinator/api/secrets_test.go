@@ -3,11 +3,16 @@ package api
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 
 	cv1 "github.com/casemate-dev/casemate/gen/casemate/coordinator/v1"
+	"github.com/casemate-dev/casemate/internal/coordinator/model"
+	"github.com/casemate-dev/casemate/internal/coordinator/records"
+	"github.com/casemate-dev/casemate/internal/store"
 )
 
 func TestStaleSecretsAreSeenAndGo(t *testing.T) {
@@ -92,4 +97,21 @@ func TestSecrets(t *testing.T) {
 	}
 	_, err = c.secrets.GetSecret(ctx, &cv1.GetSecretRequest{Org: "acme", Name: "A"})
 	want(t, err, codes.NotFound, "NO_SUCH_SECRET")
+}
+
+// TestASecretOfManyLargeContainersCanBeSet: together they are more than a transaction
+// takes.
+func TestASecretOfManyLargeContainersCanBeSet(t *testing.T) {
+	large := model.Container{Spec: model.ContainerSpec{Variables: map[string]string{"LOG_LEVEL": strings.Repeat("x", 90<<10)}}}
+	var users []records.Item[model.Container]
+	for i := range 200 {
+		users = append(users, records.Item[model.Container]{Key: fmt.Sprintf("containers/acme/c%d", i), Value: large})
+	}
+	var extra records.Extra
+	if err := touch(&extra, users, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.CheckTxn(extra.Compares, extra.Ops); err != nil || len(extra.Ops) < 50 || len(extra.Compares) != len(extra.Ops) {
+		t.Errorf("%d containers are told and %d compared: %v", len(extra.Ops), len(extra.Compares), err)
+	}
 }

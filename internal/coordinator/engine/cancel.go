@@ -199,10 +199,25 @@ func (t *transition) oldWontStop() {
 	t.enter(model.StepRelease)
 }
 
+// keptLeftovers bounds what a container remembers of enclaves that were given up on.
+const keptLeftovers = 64
+
+// trimLeftovers leaves the oldest to the reaper, which stops what its host lists and
+// nobody wants: whoever restarts again and again on hosts that fall silent is not to
+// outgrow their record.
+func (t *transition) trimLeftovers() {
+	c := t.s.Container
+	for len(c.Leftovers) > keptLeftovers {
+		delete(t.s.Reservations, c.Leftovers[0].ID)
+		c.Leftovers = slices.Delete(c.Leftovers, 0, 1)
+	}
+}
+
 func (t *transition) abandon(ref model.EnclaveRef) {
 	c := t.s.Container
 	if !slices.ContainsFunc(c.Leftovers, func(l model.EnclaveRef) bool { return l.ID == ref.ID }) {
 		c.Leftovers = append(c.Leftovers, ref)
+		t.trimLeftovers()
 	}
 	t.changed = true
 	t.tell(model.Warning, "ENCLAVE_LEFT_OVER", "%s on host %s did not prove that it stopped: it is stopped when the host is seen again", ref.ID, ref.Host)

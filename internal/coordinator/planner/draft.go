@@ -62,6 +62,24 @@ type Draft struct {
 	known []model.Revision
 }
 
+// maxSpec bounds a container's settings as they are stored, in bytes. An update keeps
+// those before and those after, and has to have room for all that happens in it.
+const maxSpec = 96 << 10
+
+// ErrSpecTooLarge is what every error about settings that are too large is.
+var ErrSpecTooLarge = errors.New("the settings are too large")
+
+func checkSize(spec model.ContainerSpec) error {
+	data, err := json.Marshal(spec)
+	if err != nil {
+		return fmt.Errorf("encode the settings: %w", err)
+	}
+	if len(data) > maxSpec {
+		return fmt.Errorf("%w: variables, SSH keys and all else have %d bytes, limit is %d: put large values into the release", ErrSpecTooLarge, len(data), maxSpec)
+	}
+	return nil
+}
+
 // ErrSecret is what every error about a secret that does not exist is.
 var ErrSecret = errors.New("no such secret")
 
@@ -70,6 +88,9 @@ var ErrSecret = errors.New("no such secret")
 // named the tag in this request: then the repository is asked whether it still
 // points at the commit that it was pinned to.
 func (p *Planner) Draft(ctx context.Context, k model.ContainerKey, spec model.ContainerSpec, tagNamed bool) (*Draft, error) {
+	if err := checkSize(spec); err != nil {
+		return nil, err
+	}
 	d := &Draft{Spec: spec}
 	items, err := p.records.Revisions(ctx, k)
 	if err != nil {
@@ -105,7 +126,7 @@ func (p *Planner) pin(ctx context.Context, org string, d *Draft, tagNamed bool) 
 	}
 	found, err := p.releases.Resolve(ctx, req)
 	if pinned != nil && errors.Is(err, git.ErrUnreachable) {
-		d.Warnings = append(d.Warnings, fmt.Sprintf("the repository can't be reached, so the commit %s that %s was pinned to is used: %v", short(pinned.Commit), d.Spec.Tag, err))
+		d.Warnings = append(d.Warnings, fmt.Sprintf("the repository can't be reached, so the commit %s that %s was pinned to is used: %v", shortCommit(pinned.Commit), d.Spec.Tag, err))
 		return p.use(ctx, org, d, *pinned)
 	}
 	if err != nil {
@@ -249,7 +270,7 @@ func contentDigest(r model.Revision) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func short(commit string) string { return commit[:min(len(commit), 12)] }
+func shortCommit(commit string) string { return commit[:min(len(commit), 12)] }
 
 // refreshed names the secrets whose version is newer than what runs.
 func refreshed(active *model.Revision, next model.Revision) []string {

@@ -30,10 +30,6 @@ type Proposal struct {
 // startMargin is what a config's own health checks are given on top.
 const startMargin = 5 * time.Minute
 
-// storedRooms is how many hosts the plan describes that is kept with an update:
-// it is written again with every step.
-const storedRooms = 10
-
 // Propose decides where a draft goes, by the state as it stands; of that it needs
 // the container only. What is to be started is proposed while no other plan is
 // made.
@@ -54,8 +50,7 @@ func (p *Planner) Propose(d *Draft, s engine.State, kind model.Kind, o model.Upd
 	active := d.active(s.Container)
 	out := &Proposal{Plan: p.describe(d, s.Container, active, decision)}
 	out.Plan.Hosts = plan.Rooms(hosts, req)
-	stored := out.Plan
-	stored.Hosts = stored.Hosts[:min(len(stored.Hosts), storedRooms)]
+	stored := kept(out.Plan)
 	revision := d.Revision
 	if !d.Existing {
 		revision.Number = s.Container.Revisions + 1
@@ -176,7 +171,7 @@ func (p *Planner) changes(active *model.Revision, d *Draft) []model.Change {
 		}
 	}
 	add("tag", active.Tag, d.Revision.Tag)
-	add("commit", short(active.Commit), short(d.Revision.Commit))
+	add("commit", shortCommit(active.Commit), shortCommit(d.Revision.Commit))
 	add("debug", strconv.FormatBool(active.Debug), strconv.FormatBool(d.Revision.Debug))
 	old, _, err := p.configs.parse(active.ConfigName, active.Config)
 	if err != nil {

@@ -12,9 +12,13 @@ import (
 	"github.com/casemate-dev/casemate/internal/store/record"
 )
 
-// decodedPerGeneration is enough for what 500 updates in progress read again and
-// again; twice as many values are kept at most.
-const decodedPerGeneration = 2048
+// Bounds of a generation: enough for what 500 updates in progress read again and
+// again, and for what large config files may make of it. Twice as many values, and
+// twice as many bytes of records, are kept at most.
+const (
+	decodedPerGeneration = 2048
+	decodedBytes         = 32 << 20
+)
 
 // decoded keeps values that were read, by key and revision: a record is decoded
 // once, however often its container's turn comes before it changes. Values that
@@ -22,11 +26,14 @@ const decodedPerGeneration = 2048
 type decoded struct {
 	mu         sync.Mutex
 	young, old map[string]decodedValue
+	// bytes are those of the records that the young were decoded from.
+	bytes int
 }
 
 type decodedValue struct {
 	revision int64
 	value    any
+	bytes    int
 }
 
 func (d *decoded) get(key string, revision int64) (any, bool) {
@@ -49,9 +56,10 @@ func (d *decoded) put(key string, v decodedValue) {
 
 // keep adds a value to the young; mu is held.
 func (d *decoded) keep(key string, v decodedValue) {
-	if d.young == nil || len(d.young) >= decodedPerGeneration {
-		d.old, d.young = d.young, make(map[string]decodedValue)
+	if d.young == nil || len(d.young) >= decodedPerGeneration || d.bytes+v.bytes > decodedBytes {
+		d.old, d.young, d.bytes = d.young, make(map[string]decodedValue), 0
 	}
+	d.bytes += v.bytes - d.young[key].bytes
 	d.young[key] = v
 }
 
@@ -72,7 +80,7 @@ func decodeOnce[T any](r *Records, codec record.Codec[T], kv store.KV) (Item[T],
 	}
 	item, err := Decode(codec, kv)
 	if err == nil {
-		r.decoded.put(kv.Key, decodedValue{kv.ModRevision, item.Value})
+		r.decoded.put(kv.Key, decodedValue{kv.ModRevision, item.Value, len(kv.Value)})
 	}
 	return item, err
 }

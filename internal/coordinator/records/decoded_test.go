@@ -61,7 +61,7 @@ func TestAReaderThatChangesWhatIsSharedIsFound(t *testing.T) {
 func TestDecodedValuesAreBounded(t *testing.T) {
 	var d decoded
 	for i := range 10 * decodedPerGeneration {
-		d.put(fmt.Sprint(i), decodedValue{1, i})
+		d.put(fmt.Sprint(i), decodedValue{1, i, 100})
 		if _, ok := d.get("0", 1); !ok {
 			t.Fatalf("what is read again and again was dropped after %d others", i)
 		}
@@ -74,6 +74,23 @@ func TestDecodedValuesAreBounded(t *testing.T) {
 	}
 	if _, ok := d.get("0", 2); ok {
 		t.Error("another revision was given")
+	}
+}
+
+func TestDecodedValuesAreBoundedBySizeToo(t *testing.T) {
+	var d decoded
+	for i := range 1000 {
+		d.put(fmt.Sprint(i), decodedValue{1, i, 1 << 20})
+		d.put("again", decodedValue{int64(i), i, 1 << 20})
+	}
+	bytes := 0
+	for _, values := range []map[string]decodedValue{d.young, d.old} {
+		for _, v := range values {
+			bytes += v.bytes
+		}
+	}
+	if bytes > 2*decodedBytes || bytes < decodedBytes {
+		t.Errorf("%d bytes are kept, want %d to twice as many", bytes, decodedBytes)
 	}
 }
 

@@ -354,7 +354,7 @@ func (r *Records) saved(w *writer, next engine.State, revision int64) *Loaded {
 	for key, s := range w.now {
 		if s.revision < 0 {
 			w.now[key] = stored{revision, s.data, s.value}
-			r.decoded.put(key, decodedValue{revision, s.value})
+			r.decoded.put(key, decodedValue{revision, s.value, len(s.data)})
 		}
 	}
 	l.ContainerRevision = w.now[ContainerKey(next.Container.Key())].revision
