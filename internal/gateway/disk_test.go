@@ -122,7 +122,7 @@ func TestFileOfAnotherClusterIsLeftAlone(t *testing.T) {
 	}
 }
 
-func TestBatchThatCannotBeWrittenIsNotAcknowledged(t *testing.T) {
+func TestBatchThatCannotBeWrittenIsInForceAndNotAcknowledged(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
@@ -134,14 +134,20 @@ func TestBatchThatCannotBeWrittenIsNotAcknowledged(t *testing.T) {
 	if _, err := r.Apply(t.Context(), Batch{ClusterID: testCluster, Routes: []Route{aRoute(1)}}); err == nil {
 		t.Error("acknowledged without being on disk")
 	}
-	if r.Table().Len() != 0 {
-		t.Error("in force without being on disk")
+	if route, _ := r.Table().Route(testDomain); route.Generation != 1 {
+		t.Errorf("generation %d is in force, want the one that could not be written", route.Generation)
+	}
+	if _, err := r.Apply(t.Context(), Batch{ClusterID: testCluster, Routes: []Route{aRoute(1)}}); err == nil {
+		t.Error("acknowledged the second time, without being on disk")
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if ack := apply(t, r, aRoute(1)); ack.Applied[testDomain] != 1 {
 		t.Errorf("acknowledged %v once the disk is back, want generation 1", ack.Applied)
+	}
+	if n := openAt(t, filepath.Join(dir, "routes.json"), "").Table().Len(); n != 1 {
+		t.Errorf("%d routes are on disk once it is back, want 1", n)
 	}
 	if left, err := filepath.Glob(filepath.Join(dir, ".routes.json.*")); err != nil || len(left) != 0 {
 		t.Errorf("temporary files left: %v, %v", left, err)

@@ -36,6 +36,8 @@ type Routes struct {
 
 	mu   sync.Mutex // held while a batch is applied
 	held held
+	// unsaved says that the file is older than held.
+	unsaved bool
 	// leaving are replaced entries through which a dial may be under way.
 	leaving []*entry
 }
@@ -116,9 +118,11 @@ func (r *Routes) Counts() []EnclaveCount {
 
 // Apply takes over a batch and returns the acknowledgement to send for it. When
 // it returns nil, what it says is on disk, the new table is in force, and no
-// dial to a replaced endpoint is under way or will be begun. An error changes
-// nothing, unless it is the context's: then the table is in force, and only the
-// last of that is not certain. The same batch may be applied again.
+// dial to a replaced endpoint is under way or will be begun. A batch that is
+// refused changes nothing. One that can't be written is in force all the same, for
+// clients must not be sent where nothing serves any more; but since a restart would
+// forget it, it is an error. After the context's error only the end of the dials is
+// not certain. The same batch may be applied again.
 func (r *Routes) Apply(ctx context.Context, b Batch) (Ack, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -126,12 +130,10 @@ func (r *Routes) Apply(ctx context.Context, b Batch) (Ack, error) {
 	if err != nil {
 		return Ack{}, fmt.Errorf("apply routes: %w", err)
 	}
-	if err := r.save(next); err != nil {
-		return Ack{}, fmt.Errorf("apply routes: %w", err)
-	}
+	unwritten := r.save(next)
 	r.held = next
 	replaced, err := r.swap(ctx, next)
-	if err != nil {
+	if err := errors.Join(unwritten, err); err != nil {
 		return Ack{}, fmt.Errorf("apply routes: %w", err)
 	}
 	r.register.lose(b.Lost)
@@ -146,14 +148,19 @@ func (r *Routes) Apply(ctx context.Context, b Batch) (Ack, error) {
 
 // save writes what is held next, if that differs from the file.
 func (r *Routes) save(next held) error {
-	if r.path == "" || next.sameOnDisk(r.held) {
+	if r.path == "" || !r.unsaved && next.sameOnDisk(r.held) {
 		return nil
 	}
+	r.unsaved = true
 	raw, err := next.encode()
 	if err != nil {
 		return err
 	}
-	return writeRoutes(r.path, raw)
+	if err := writeRoutes(r.path, raw); err != nil {
+		return err
+	}
+	r.unsaved = false
+	return nil
 }
 
 // swap puts the table for what is held next into force and waits until the
