@@ -15,8 +15,9 @@ import (
 )
 
 // Sizes of the hello buffers, in bytes. A hello with a post-quantum key share is
-// about 1.5 KiB; only longer ones take a large buffer, which has room for a
-// PROXY header and the longest hello.
+// about 1.5 KiB. Only longer ones take a larger buffer, twice as large each time, up
+// to one that has room for a PROXY header and the longest hello: whoever begins many
+// hellos and ends none is not to take more memory than about twice what they sent.
 const (
 	smallHello = 4 << 10
 	largeHello = maxHello + proxyHeaderLen + int(maxProxyHeader)
@@ -38,13 +39,11 @@ var (
 var (
 	intakes     = sync.Pool{New: func() any { return new(intake) }}
 	smallHellos = sync.Pool{New: func() any { return new([smallHello]byte) }}
-	largeHellos = sync.Pool{New: func() any { return new([largeHello]byte) }}
 )
 
 // intake reads a connection's first bytes up to the end of the ClientHello.
 type intake struct {
 	small *[smallHello]byte
-	large *[largeHello]byte
 	// got has the bytes received. The hello begins at header, behind the PROXY
 	// header if there is one.
 	got    []byte
@@ -163,13 +162,14 @@ func (in *intake) proxyHeader() (done bool, err error) {
 	return true, nil
 }
 
-// grow moves what has been received to a large buffer; false if it is in one.
+// grow moves what has been received to a buffer twice as large; false if it is in the
+// largest.
 func (in *intake) grow() bool {
-	if in.large != nil {
+	size := min(2*cap(in.got), largeHello)
+	if size == cap(in.got) {
 		return false
 	}
-	in.large = largeHellos.Get().(*[largeHello]byte)
-	in.got = append(in.large[:0], in.got...)
+	in.got = append(make([]byte, 0, size), in.got...)
 	return true
 }
 
@@ -185,8 +185,5 @@ func (in *intake) release() {
 	if in.small != nil {
 		smallHellos.Put(in.small)
 	}
-	if in.large != nil {
-		largeHellos.Put(in.large)
-	}
-	in.small, in.large, in.got, in.scan.pieces = nil, nil, nil, nil
+	in.small, in.got, in.scan.pieces = nil, nil, nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	proxyproto "github.com/pires/go-proxyproto"
+	"golang.org/x/sys/unix"
 )
 
 // examineAll feeds the bytes to an intake in pieces, as reads would.
@@ -127,5 +128,35 @@ func TestSweepFindsAResetThatNobodyNoticed(t *testing.T) {
 	}
 	if _, err := client.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the client saw %v, want a reset", err)
+	}
+}
+
+// TestAHelloTakesNoMoreMemoryThanWhatWasSent: many that are begun and never ended must
+// not cost the gateway much more than their senders.
+func TestAHelloTakesNoMoreMemoryThanWhatWasSent(t *testing.T) {
+	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeRaw(ends[0])
+	defer closeRaw(ends[1])
+	hello := records(helloSpec{names: []string{testDomain}, after: 60_000}.build(), maxPlaintext)
+	in := &intake{got: make([]byte, 0, smallHello)}
+	for sent := 0; sent < len(hello); {
+		n := min(500, len(hello)-sent)
+		if _, err := unix.Write(ends[0], hello[sent:sent+n]); err != nil {
+			t.Fatal(err)
+		}
+		sent += n
+		done, err := in.fill(ends[1])
+		if err != nil || done != (sent == len(hello)) {
+			t.Fatalf("after %d of %d bytes: %v, %v", sent, len(hello), done, err)
+		}
+		if most := max(2*sent, smallHello); cap(in.got) > most {
+			t.Fatalf("%d bytes are kept ready after %d, want at most %d", cap(in.got), sent, most)
+		}
+	}
+	if string(in.domain()) != testDomain || !bytes.Equal(in.hello(), hello) {
+		t.Errorf("read %q and %d bytes, want %q and %d", in.domain(), len(in.hello()), testDomain, len(hello))
 	}
 }
