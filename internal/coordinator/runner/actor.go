@@ -292,6 +292,11 @@ func (r *Runner) follow(ctx context.Context, k model.ContainerKey, a *actor, res
 	r.arm(k, a, res.State)
 }
 
+// lookAgain is the longest time between two looks at a deadline. Timers don't see that
+// the clock is set: a coordinator that began with a clock years behind would wait as
+// long for what was written by a right one.
+const lookAgain = 10 * time.Minute
+
 func (r *Runner) arm(k model.ContainerKey, a *actor, s engine.State) {
 	if a.timer != nil {
 		a.timer.Stop()
@@ -302,5 +307,5 @@ func (r *Runner) arm(k model.ContainerKey, a *actor, s engine.State) {
 		a.cancelEffects()
 		return
 	}
-	a.timer = time.AfterFunc(max(at.Sub(r.cfg.Now()), 0), func() { r.post(k, engine.Tick{}) })
+	a.timer = time.AfterFunc(min(max(at.Sub(r.cfg.Now()), 0), lookAgain), func() { r.post(k, engine.Tick{}) })
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -63,6 +64,8 @@ type rig struct {
 	rec    *records.Records
 	ctx    context.Context
 	crash  context.CancelFunc
+	// behind is how much the coordinator's clock is late, in nanoseconds.
+	behind atomic.Int64
 	// made counts the containers created: each has a uid of its own.
 	made int
 }
@@ -86,7 +89,7 @@ func (r *rig) open() *Runner {
 		Log: slog.New(slog.DiscardHandler), Records: r.rec,
 		Engine: engine.Engine{Limits: engine.DefaultLimits()},
 		Agents: r.hosts, Gateways: r.hosts, Attestor: r.hosts, DNS: r.hosts, Replanner: r.hosts,
-		Permanent: permanent, Now: time.Now,
+		Permanent: permanent, Now: func() time.Time { return time.Now().Add(-time.Duration(r.behind.Load())).Round(0) },
 	})
 	if err != nil {
 		r.t.Fatal(err)

@@ -205,3 +205,25 @@ func TestAFencedEpochStops(t *testing.T) {
 		r.wants(model.Running, "v2", model.Succeeded)
 	})
 }
+
+// TestAClockThatIsSetRightAfterTheStart: a machine without a clock of its own starts
+// years back, and learns the time a little later.
+func TestAClockThatIsSetRightAfterTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := deployed(t)
+		r.must(startEvent(model.BlueGreen, 2, model.UpdateOptions{Hold: true}))
+		r.pass(time.Hour)
+		if u := r.state().Update; u == nil || u.Step != model.StepHold {
+			t.Fatalf("the update is %+v, want it held", u)
+		}
+		r.stop()
+		r.behind.Store(int64(20 * 365 * 24 * time.Hour))
+		r.start()
+		r.pass(time.Hour)
+		r.behind.Store(0)
+		r.pass(engine.DefaultLimits().Hold)
+		if u := r.last(); u.Status != model.UpdateCancelled || u.Reason != "HOLD_EXPIRED" {
+			t.Errorf("a day later the update is %s (%s), want that nobody accepted it", u.Status, u.Step)
+		}
+	})
+}
