@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -16,8 +17,8 @@ import (
 	"github.com/casemate-dev/casemate/internal/coordinator/model"
 )
 
-// Bounds: how many enclaves are asked at a time, how long one may take, how many
-// agents' words wait, and how often it is looked who is due.
+// Bounds: how many enclaves are asked at a time, of those told of and of those due, how
+// long one may take, how many agents' words wait, and how often it is looked who is due.
 const (
 	atOnce   = 2
 	deadline = 45 * time.Second
@@ -72,16 +73,34 @@ func (j *Rejudger) Ask(k model.ContainerKey) {
 	}
 }
 
-// Run judges until ctx ends.
+// Run judges until ctx ends. Those of which an agent has told something don't wait for
+// those whose time has come: enclaves that never answer would hold them up.
 func (j *Rejudger) Run(ctx context.Context) error {
+	var loops sync.WaitGroup
+	loops.Go(func() { j.judgeAsked(ctx) })
+	loops.Go(func() { j.judgeDue(ctx) })
+	loops.Wait()
+	return nil
+}
+
+func (j *Rejudger) judgeAsked(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case k := <-j.asks:
+			j.judge(ctx, j.withWaiting(k))
+		}
+	}
+}
+
+func (j *Rejudger) judgeDue(ctx context.Context) {
 	ticker := time.NewTicker(j.cfg.Look)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
-		case k := <-j.asks:
-			j.judge(ctx, j.withWaiting(k))
+			return
 		case <-ticker.C:
 			serving, err := j.cfg.Serving(ctx)
 			if err != nil {

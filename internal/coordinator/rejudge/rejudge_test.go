@@ -133,3 +133,41 @@ func TestAskingTooMuchBlocksNobody(t *testing.T) {
 		t.Error("a Rejudger of nothing was made")
 	}
 }
+
+func TestAnAgentsWordDoesNotWaitForEnclavesThatNeverAnswer(t *testing.T) {
+	asked, judged := make(chan struct{}, atOnce), make(chan model.ContainerKey, 1)
+	j := newRejudger(t, func(c *Config) {
+		c.Every, c.Look = time.Nanosecond, time.Millisecond
+		c.Serving = func(context.Context) (map[model.ContainerKey]string, error) {
+			return map[model.ContainerKey]string{key("a"): "a-r1-1", key("b"): "b-r1-1", key("c"): "c-r1-1"}, nil
+		}
+		c.Judge = func(ctx context.Context, k model.ContainerKey) error {
+			if k == key("told") {
+				judged <- k
+				return nil
+			}
+			asked <- struct{}{}
+			<-ctx.Done()
+			return ctx.Err()
+		}
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- j.Run(ctx) }()
+	for range atOnce {
+		<-asked
+	}
+	j.Ask(key("told"))
+	<-judged
+	cancel()
+	for {
+		select {
+		case <-asked: // one whose turn came with the end
+		case err := <-ended:
+			if err != nil {
+				t.Errorf("it ended with %v", err)
+			}
+			return
+		}
+	}
+}
