@@ -40,7 +40,8 @@ type Config struct {
 	MaxHeld      int
 	MaxHeldRoute int
 	// MaxConnections and MaxSource bound the open connections, in all (50,000) and
-	// of one source address, an IPv6 /64 being one (2048).
+	// of one source address, an IPv6 /64 being one (2048). An eighth of a source's may
+	// wait for held routes.
 	MaxConnections int
 	MaxSource      int
 
@@ -65,6 +66,9 @@ type Config struct {
 
 	dial dialer // dialEndpoint, or a test's
 }
+
+// heldShare is the part of a source's connections that may wait for held routes.
+const heldShare = 8
 
 // Backoff bounds the growing pause between attempts.
 type Backoff struct {

@@ -120,7 +120,7 @@ func (c *conn) reach(ctx context.Context, domain []byte) (*socket, *entry, error
 			if holdUntil.IsZero() {
 				holdUntil = time.Now().Add(c.s.holdTimeout(e.route))
 			}
-			if err := c.s.holds.wait(ctx, e, c.client, holdUntil); err != nil {
+			if err := c.s.holds.wait(ctx, e, c.client, c.counted, holdUntil); err != nil {
 				return nil, nil, err
 			}
 			continue

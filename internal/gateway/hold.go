@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -18,36 +19,41 @@ var (
 	errStopping    = errors.New("the gateway is stopping")
 )
 
-// holds lets connections wait for held routes, up to a number in all and for
-// each route.
+// holds lets connections wait for held routes, up to a number in all, for each route
+// and for each source, so that one client does not take the places of all others.
 type holds struct {
-	max, maxRoute int
-	waiting       atomic.Int64
+	max, maxRoute, maxSource int
+	waiting                  atomic.Int64
 
-	mu      sync.Mutex
-	byRoute map[string]int
+	mu       sync.Mutex
+	byRoute  map[string]int
+	bySource map[netip.Addr]int
 }
 
-func newHolds(total, route int) *holds {
-	return &holds{max: total, maxRoute: route, byRoute: map[string]int{}}
+func newHolds(total, route, source int) *holds {
+	return &holds{max: total, maxRoute: route, maxSource: source, byRoute: map[string]int{}, bySource: map[netip.Addr]int{}}
 }
 
-func (h *holds) enter(domain string) bool {
+func (h *holds) enter(domain string, source netip.Addr) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if int(h.waiting.Load()) >= h.max || h.byRoute[domain] >= h.maxRoute {
+	if int(h.waiting.Load()) >= h.max || h.byRoute[domain] >= h.maxRoute || h.bySource[source] >= h.maxSource {
 		return false
 	}
 	h.byRoute[domain]++
+	h.bySource[source]++
 	h.waiting.Add(1)
 	return true
 }
 
-func (h *holds) leave(domain string) {
+func (h *holds) leave(domain string, source netip.Addr) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.byRoute[domain]--; h.byRoute[domain] <= 0 {
 		delete(h.byRoute, domain)
+	}
+	if h.bySource[source]--; h.bySource[source] <= 0 {
+		delete(h.bySource, source)
 	}
 	h.waiting.Add(-1)
 }
@@ -55,11 +61,11 @@ func (h *holds) leave(domain string) {
 // wait returns nil when the entry has been replaced: the caller looks up the
 // domain again. It gives up at the deadline, when the client leaves, and with
 // the context.
-func (h *holds) wait(ctx context.Context, e *entry, client *socket, deadline time.Time) error {
-	if !h.enter(e.route.Domain) {
+func (h *holds) wait(ctx context.Context, e *entry, client *socket, source netip.Addr, deadline time.Time) error {
+	if !h.enter(e.route.Domain, source) {
 		return errHoldFull
 	}
-	defer h.leave(e.route.Domain)
+	defer h.leave(e.route.Domain, source)
 	gone := make(chan struct{})
 	watched := make(chan error, 1)
 	go func() { watched <- watchGone(client, gone) }()

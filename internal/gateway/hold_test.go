@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"net"
 	"sync"
 	"testing"
 	"time"
@@ -169,6 +170,28 @@ func TestHoldIsBoundedForEachRouteAndInAll(t *testing.T) {
 	waiting(t, g, 3)
 	wantAlert(t, g, "other.example.org", alertInternalError)
 	eventually(t, "both are counted", func() bool { return g.ends(outcomeHoldFull) == 2 })
+}
+
+func TestOneSourceDoesNotTakeEveryPlaceInTheHold(t *testing.T) {
+	g := serve(t, Config{Routes: newRoutes(t, heldRoute(1)), MaxSource: 2 * heldShare})
+	hold := func(from string) {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+		c, err := d.DialContext(t.Context(), "tcp", g.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		if _, err := c.Write(helloFor(t, testDomain)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hold("127.0.0.1")
+	hold("127.0.0.1")
+	waiting(t, g, 2)
+	wantAlert(t, g, testDomain, alertInternalError)
+	hold("127.0.0.2")
+	waiting(t, g, 3)
+	eventually(t, "it is counted", func() bool { return g.ends(outcomeHoldFull) == 1 })
 }
 
 func TestStopEndsTheHold(t *testing.T) {

@@ -39,7 +39,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		cfg:     cfg,
 		log:     cfg.Logger,
 		limit:   newLimit(cfg.MaxConnections, cfg.MaxSource),
-		holds:   newHolds(cfg.MaxHeld, cfg.MaxHeldRoute),
+		holds:   newHolds(cfg.MaxHeld, cfg.MaxHeldRoute, max(cfg.MaxSource/heldShare, 1)),
 		workers: newWorkers(),
 	}
 	s.live.conns = map[*conn]bool{}
