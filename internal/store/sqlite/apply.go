@@ -3,6 +3,7 @@ package sqlite
 import (
 	"database/sql"
 	"errors"
+	"unicode/utf8"
 
 	"github.com/casemate-dev/casemate/internal/store"
 )
@@ -78,6 +79,7 @@ func (w *writer) remember(r *request, e store.Event, at int64) error {
 		return err
 	}
 	w.stored++
+	w.storedBytes += int64(utf8.RuneCountInString(e.KV.Key) + len(value)) // as SQLite's length counts
 	r.events = append(r.events, e)
 	return nil
 }

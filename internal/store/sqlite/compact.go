@@ -23,18 +23,30 @@ func (w *writer) compact(now int64) (int64, error) {
 		}
 		through = max(through, surplus)
 	}
+	if excess := w.bytes - w.cfg.HistoryBytes; excess > w.cfg.HistoryBytes/8 {
+		surplus, err := w.revisionOf(excess)
+		if err != nil {
+			return 0, fmt.Errorf("looking for surplus history: %w", err)
+		}
+		through = max(through, surplus)
+	}
 	// What this group adds stays, whatever its size.
 	through = min(through, w.revision)
 	if through <= w.compacted {
 		return w.compacted, nil
 	}
-	res, err := w.conn.ExecContext(background, `DELETE FROM history WHERE id < ?`, historyID(through+1, 0))
+	var deleted, bytes int64
+	below := historyID(through+1, 0)
+	err = w.conn.QueryRowContext(background, `SELECT count(*), coalesce(sum(length(key) + length(value)), 0) FROM history WHERE id < ?`, below).Scan(&deleted, &bytes)
+	if err == nil {
+		_, err = w.conn.ExecContext(background, `DELETE FROM history WHERE id < ?`, below)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("compacting history: %w", err)
 	}
-	deleted, err := res.RowsAffected()
 	w.stored -= deleted
-	return through, err
+	w.storedBytes -= bytes
+	return through, nil
 }
 
 // expired returns the revision up to which history is too old. It looks no
@@ -56,5 +68,17 @@ SELECT max(id) >> 10 FROM (SELECT id, at FROM history ORDER BY id LIMIT ?) WHERE
 func (w *writer) revisionAt(offset int64) (int64, error) {
 	var revision int64
 	err := w.conn.QueryRowContext(background, `SELECT id >> 10 FROM history ORDER BY id LIMIT 1 OFFSET ?`, offset).Scan(&revision)
+	return revision, err
+}
+
+// revisionOf returns the revision of the event with which the oldest ones together
+// have so many bytes. It looks no further than compactEvents.
+func (w *writer) revisionOf(bytes int64) (int64, error) {
+	var revision int64
+	err := w.conn.QueryRowContext(background, `
+SELECT max(id) >> 10 FROM (
+	SELECT id, sum(bytes) OVER (ORDER BY id) - bytes AS before
+	FROM (SELECT id, length(key) + length(value) AS bytes FROM history ORDER BY id LIMIT ?)
+) WHERE before < ?`, compactEvents, bytes).Scan(&revision)
 	return revision, err
 }

@@ -197,6 +197,7 @@ func TestConfigIsValidated(t *testing.T) {
 	for name, cfg := range map[string]Config{
 		"no path":          {},
 		"negative history": {Path: "x", HistoryEvents: -1},
+		"negative size":    {Path: "x", HistoryBytes: -1},
 		"negative age":     {Path: "x", HistoryAge: -1},
 		"negative readers": {Path: "x", Readers: -1},
 	} {

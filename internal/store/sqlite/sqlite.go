@@ -4,7 +4,7 @@
 // Transactions that wait while another is being committed are committed
 // together, with one fsync for all of them; each has its own revision and its
 // own outcome. The history that watch tokens refer to is kept in the same file,
-// bounded by count and age.
+// bounded by count, size and age.
 package sqlite
 
 import (
@@ -25,6 +25,7 @@ import (
 // Defaults of a Config.
 const (
 	DefaultHistoryEvents = 100_000
+	DefaultHistoryBytes  = 1 << 30
 	DefaultHistoryAge    = 24 * time.Hour
 	DefaultReaders       = 4
 )
@@ -39,7 +40,9 @@ type Config struct {
 	Path string
 	// HistoryEvents is about how many events are kept for watchers.
 	HistoryEvents int
-	// HistoryAge is about how long they are kept. Both bounds hold.
+	// HistoryBytes is about how many bytes their keys and values may have.
+	HistoryBytes int64
+	// HistoryAge is about how long they are kept. All three bounds hold.
 	HistoryAge time.Duration
 	// BookmarkEvery is the number of revisions between bookmarks of an idle
 	// watcher; default feed.DefaultBookmarkEvery.
@@ -58,7 +61,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Path == "" {
 		return c, fmt.Errorf("sqlite store: %w: no path given", store.ErrInvalid)
 	}
-	if c.HistoryEvents < 0 || c.HistoryAge < 0 || c.BookmarkEvery < 0 || c.Readers < 0 {
+	if c.HistoryEvents < 0 || c.HistoryBytes < 0 || c.HistoryAge < 0 || c.BookmarkEvery < 0 || c.Readers < 0 {
 		return c, fmt.Errorf("sqlite store: %w: a bound is negative", store.ErrInvalid)
 	}
 	path, err := filepath.Abs(c.Path)
@@ -67,6 +70,7 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	c.Path = path
 	c.HistoryEvents = orDefault(c.HistoryEvents, DefaultHistoryEvents)
+	c.HistoryBytes = orDefault(c.HistoryBytes, DefaultHistoryBytes)
 	c.HistoryAge = orDefault(c.HistoryAge, DefaultHistoryAge)
 	c.Readers = orDefault(c.Readers, DefaultReaders)
 	if c.Now == nil {
@@ -78,7 +82,7 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
-func orDefault[T int | time.Duration](v, def T) T {
+func orDefault[T int | int64 | time.Duration](v, def T) T {
 	if v == 0 {
 		return def
 	}

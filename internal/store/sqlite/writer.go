@@ -18,8 +18,10 @@ type writer struct {
 	// revision is that of the last commit.
 	revision  int64
 	compacted int64
-	// events counts the rows of history; stored are those of the group at hand.
-	events, stored int64
+	// events counts the rows of history and bytes what is in them; stored and
+	// storedBytes are those of the group at hand.
+	events, stored     int64
+	bytes, storedBytes int64
 	// broken is set when what the file holds is no longer known.
 	broken error
 
@@ -62,8 +64,9 @@ func (w *writer) start(ctx context.Context) (err error) {
 }
 
 func (w *writer) load(ctx context.Context) error {
-	const state = `SELECT revision, compacted, (SELECT count(*) FROM history) FROM meta`
-	if err := w.conn.QueryRowContext(ctx, state).Scan(&w.revision, &w.compacted, &w.events); err != nil {
+	const state = `SELECT revision, compacted, h.events, h.bytes FROM meta,
+	(SELECT count(*) AS events, coalesce(sum(length(key) + length(value)), 0) AS bytes FROM history) h`
+	if err := w.conn.QueryRowContext(ctx, state).Scan(&w.revision, &w.compacted, &w.events, &w.bytes); err != nil {
 		return fmt.Errorf("reading the revision: %w", err)
 	}
 	return nil
@@ -126,13 +129,14 @@ func (w *writer) commit(group []*request) error {
 	w.cfg.at("committed")
 	w.revision, w.compacted = next, compacted
 	w.events += w.stored
+	w.bytes += w.storedBytes
 	return nil
 }
 
 // apply begins the transaction and carries out all of it but the commit. It
 // returns the revisions that hold if that succeeds.
 func (w *writer) apply(group []*request) (revision, compacted int64, err error) {
-	w.stored = 0
+	w.stored, w.storedBytes = 0, 0
 	revision, compacted = w.revision, w.compacted
 	if err := w.exec(`BEGIN IMMEDIATE`); err != nil {
 		return revision, compacted, err
