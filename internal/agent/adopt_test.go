@@ -76,6 +76,29 @@ func TestAStopGoesOnAfterARestart(t *testing.T) {
 	h.await("a", goneAs(stateStopped, ""))
 }
 
+// TestAClockThatWasSetBackGivesNoStopMoreTime: by what is on disk it would have ten
+// years.
+func TestAClockThatWasSetBackGivesNoStopMoreTime(t *testing.T) {
+	h := newHarness(t)
+	h.mustCreate("a", newSpec(1))
+	h.await("a", in(stateHealthy))
+	h.backend.onStop = func(ctx context.Context, _ string) error { <-ctx.Done(); return ctx.Err() }
+	if _, err := h.stopEnclave("a"); err != nil {
+		t.Fatal(err)
+	}
+	h.stop()
+	given := make(chan time.Duration, 1)
+	h.backend.onStop = func(ctx context.Context, _ string) error {
+		until, _ := ctx.Deadline()
+		given <- time.Until(until)
+		return nil
+	}
+	h.restart(func(c *Config) { c.Now = func() time.Time { return time.Now().AddDate(-10, 0, 0) } })
+	if d := <-given; d > time.Hour {
+		t.Errorf("the guest is given %s", d)
+	}
+}
+
 func TestABootGoesOnAfterARestart(t *testing.T) {
 	h := newHarness(t)
 	h.backend.onPrepare = func(ctx context.Context) { <-ctx.Done() }

@@ -73,7 +73,10 @@ func (m *monitor) stop(ctx context.Context) {
 	}
 	grace := m.a.cfg.Times.FailGrace
 	if m.rec.StopAsked() {
-		grace = max(m.rec.StopBy.Sub(m.a.cfg.Now()), 0)
+		// After a restart the clock may have been set back by years: no more is left than
+		// there was at the beginning.
+		left, all := m.rec.StopBy.Sub(m.a.cfg.Now()), m.rec.StopBy.Sub(m.rec.Changed)
+		grace = max(min(left, all), 0)
 	}
 	if err := m.beginRelease(ctx); err != nil {
 		m.log.Warn("claim not marked as being released", "error", err)
