@@ -37,7 +37,7 @@ type Limits struct {
 	Teardown time.Duration
 }
 
-// DefaultLimits returns the defaults of DESIGN section 4, rule 6.
+// DefaultLimits returns the defaults, as docs/updates.md explains them.
 func DefaultLimits() Limits {
 	return Limits{
 		Pending:    15 * time.Minute,
