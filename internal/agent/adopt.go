@@ -16,13 +16,21 @@ import (
 const listDeadline = 30 * time.Second
 
 // adopt compares records and ledger with what the backend says runs here, and
-// takes it all over. Until that has succeeded the agent answers for no enclave.
+// takes it all over. Until that has succeeded the agent answers for no enclave; nor
+// before it has looked at the GPUs and told of them, for a host that is ready and
+// tells of none free would be taken for a full one.
 func (a *Agent) adopt(ctx context.Context) error {
 	for {
 		err := a.adoptOnce(ctx)
 		if err == nil {
+			select {
+			case <-a.looked:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 			a.conditions.clear(CodeBackendUnavailable, "")
 			a.conditions.clear(CodeStarting, "")
+			a.host.publish(func() *agentv1.Host { return a.facts(ctx) })
 			close(a.adopted)
 			wake(a.changed)
 			return nil

@@ -14,6 +14,7 @@ import (
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
 	"github.com/casemate-dev/casemate/internal/rpc"
 	"github.com/casemate-dev/casemate/pkg/enclave"
+	"github.com/casemate-dev/casemate/pkg/gpu"
 )
 
 func TestARestartAdoptsWhatRuns(t *testing.T) {
@@ -214,6 +215,63 @@ func TestADamagedEnclaveKeepsItsCards(t *testing.T) {
 	f := h.host()
 	if f.GetFreeGpus() != 7 || !hasCondition(f.GetConditions(), "GPU_QUARANTINE") {
 		t.Errorf("%d GPUs are free, conditions %v", f.GetFreeGpus(), f.GetConditions())
+	}
+}
+
+// slowInventory has GPUs that are looked at only when it is let.
+type slowInventory struct {
+	gpu.Inventory
+	begun chan struct{}
+	let   chan error
+}
+
+func (s *slowInventory) Snapshot(ctx context.Context) (gpu.Snapshot, error) {
+	select {
+	case s.begun <- struct{}{}:
+	default:
+	}
+	select {
+	case err := <-s.let:
+		if err != nil {
+			return gpu.Snapshot{}, err
+		}
+	case <-ctx.Done():
+		return gpu.Snapshot{}, ctx.Err()
+	}
+	return s.Inventory.Snapshot(ctx)
+}
+
+// A host that were ready before it has looked at its GPUs would be taken for a full one.
+func TestNothingIsAnsweredBeforeTheGPUsAreLookedAt(t *testing.T) {
+	for name, c := range map[string]struct {
+		err  error
+		free uint32
+		code string
+	}{
+		"they are there":     {nil, 8, ""},
+		"they can't be read": {errors.New("driver not loaded"), 0, CodeInventoryFailed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := &harness{t: t, backend: newBackend()}
+			h.cfg = newConfig(t, h.backend)
+			slow := &slowInventory{Inventory: h.cfg.Inventory, begun: make(chan struct{}, 1), let: make(chan error)}
+			h.cfg.Inventory, h.cfg.SwitchModes = slow, false
+			h.start()
+			<-slow.begun
+			eventually(t, "the ledger was compared", func() bool { return h.host().GetCpus().GetFree() > 0 })
+			if _, err := h.create("a", newSpec(0)); rpc.Reason(err) != "STARTING" {
+				t.Errorf("create gives %v, want STARTING", err)
+			}
+			if f := h.host(); !hasCondition(f.GetConditions(), CodeStarting) {
+				t.Errorf("conditions are %v, want STARTING", f.GetConditions())
+			}
+			slow.let <- c.err
+			h.adopted()
+			told, _ := h.agent.host.get()
+			if told.GetFreeGpus() != c.free || hasCondition(told.GetConditions(), CodeStarting) || c.code != "" && !hasCondition(told.GetConditions(), c.code) {
+				t.Errorf("it is told of %d free GPUs, with %v; want %d", told.GetFreeGpus(), told.GetConditions(), c.free)
+			}
+		})
 	}
 }
 

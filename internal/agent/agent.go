@@ -38,8 +38,9 @@ type Agent struct {
 
 	// restart is what New found on disk, for the adoption to take up.
 	restart []records.Record
-	// adopted is closed once what runs here is known.
-	adopted chan struct{}
+	// adopted is closed once what runs here is known, looked once the GPUs were looked
+	// at for the first time, even in vain.
+	adopted, looked chan struct{}
 	// changed and rescan hold a token while the host's facts, or its GPUs, are to
 	// be looked at.
 	changed, rescan chan struct{}
@@ -74,7 +75,7 @@ func New(cfg Config) (_ *Agent, err error) {
 	}
 	a := &Agent{
 		cfg: cfg, conditions: newConditionSet(cfg.Now), prepares: newPrepares(),
-		adopted: make(chan struct{}), changed: make(chan struct{}, 1), rescan: make(chan struct{}, 1),
+		adopted: make(chan struct{}), looked: make(chan struct{}), changed: make(chan struct{}, 1), rescan: make(chan struct{}, 1),
 		life: make(chan struct{}, 1), monitors: map[string]*monitor{},
 		buckets: &buckets{now: cfg.Now, all: map[string]*bucket{}}, stopped: make(chan struct{}),
 		reattesting: make(chan struct{}, maxReattesting),
@@ -164,7 +165,8 @@ func (a *Agent) Close() error {
 	return nil
 }
 
-// Adopted is closed once the agent knows what runs on its host and takes calls.
+// Adopted is closed once the agent knows what its host has and what runs there, has
+// told it, and takes calls.
 func (a *Agent) Adopted() <-chan struct{} { return a.adopted }
 
 func (a *Agent) isAdopted() bool {

@@ -42,7 +42,8 @@ const (
 	CodeRecordCorrupt = "RECORD_CORRUPT"
 	// CodeFenceLost: the record of the cluster that is followed was damaged.
 	CodeFenceLost = "FENCE_LOST"
-	// CodeStarting: what runs here has not been compared with the records yet.
+	// CodeStarting: what runs here has not been compared with the records yet, or the
+	// GPUs not looked at.
 	CodeStarting = "STARTING"
 	// CodeLedgerFailed: the ledger of claims can't be read.
 	CodeLedgerFailed = "LEDGER_FAILED"

@@ -109,7 +109,7 @@ func otherIncarnation(own string) error {
 
 func starting() error {
 	return rpc.Error(codes.Unavailable, ReasonStarting,
-		"the agent is still comparing its records with what runs here: try again; GetHost says what it waits for")
+		"the agent is still comparing its records with what runs here, and looking at the GPUs: try again; GetHost says what it waits for")
 }
 
 func notFound(id string) error {

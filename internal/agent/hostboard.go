@@ -11,6 +11,9 @@ import (
 // hostBoard is what is told of the host. The host on it is never changed, only
 // replaced.
 type hostBoard struct {
+	// telling is held from a look at the host until what was seen is on the board: no
+	// older look replaces a newer one.
+	telling sync.Mutex
 	mu      sync.Mutex // guards all below
 	host    *agentv1.Host
 	changed chan struct{} // closed and replaced with every change
@@ -20,9 +23,12 @@ func newHostBoard(h *agentv1.Host) *hostBoard {
 	return &hostBoard{host: h, changed: make(chan struct{})}
 }
 
-// publish puts h in place of what was told before. Those who watch are told only
-// if more than the time of observation changed.
-func (b *hostBoard) publish(h *agentv1.Host) {
+// publish puts what look sees in place of what was told before. Those who watch are
+// told only if more than the time of observation changed.
+func (b *hostBoard) publish(look func() *agentv1.Host) {
+	b.telling.Lock()
+	defer b.telling.Unlock()
+	h := look()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	old := b.host

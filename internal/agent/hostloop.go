@@ -26,7 +26,7 @@ func (a *Agent) tell(ctx context.Context) error {
 			return ctx.Err()
 		}
 		a.checkTEE()
-		a.host.publish(a.facts(ctx))
+		a.host.publish(func() *agentv1.Host { return a.facts(ctx) })
 		if err := a.selfCheck(ctx); err != nil {
 			a.cfg.Log.Error("self-check failed", "error", err)
 			continue

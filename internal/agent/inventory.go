@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	agentv1 "github.com/casemate-dev/casemate/gen/casemate/agent/v1"
@@ -17,6 +18,7 @@ const scanDeadline = 30 * time.Second
 func (a *Agent) scan(ctx context.Context) error {
 	ticker := time.NewTicker(a.cfg.Times.Inventory)
 	defer ticker.Stop()
+	looked := sync.OnceFunc(func() { close(a.looked) })
 	for {
 		if s, err := a.look(ctx); err == nil {
 			a.seen.Store(&s)
@@ -27,6 +29,7 @@ func (a *Agent) scan(ctx context.Context) error {
 				text: fmt.Sprintf("the GPUs can't be listed, what was last seen is told: %v", err),
 			})
 		}
+		looked()
 		wake(a.changed)
 		select {
 		case <-ticker.C:

@@ -33,7 +33,7 @@ func (a *Agent) reportFenceLost(err error) {
 func (a *Agent) reportStanding() {
 	a.conditions.set(condition{
 		code: CodeStarting, severity: agentv1.Severity_SEVERITY_INFO,
-		text: "the agent is comparing its records with what runs here; nothing is offered until then",
+		text: "the agent is comparing its records with what runs here, and looking at the GPUs; nothing is offered until then",
 	})
 	var allowed []string
 	if a.cfg.Policy.AllowSimulated {
