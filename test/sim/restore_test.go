@@ -271,6 +271,14 @@ func TestOldBackupsAreRestored(t *testing.T) {
 	}
 }
 
+// do does something, and lets time pass.
+func (w *world) do(f func(), d time.Duration) {
+	w.mu.Lock()
+	f()
+	w.mu.Unlock()
+	w.pass(d)
+}
+
 // TestTwoLossesAfterARestoreCloseNothing: one version is left over on a host that is
 // given up after the restore, and the one of the backup was stopped in the time that
 // was lost. What was switched to meanwhile serves on.
@@ -280,23 +288,17 @@ func TestTwoLossesAfterARestoreCloseNothing(t *testing.T) {
 		w.hosts, w.tame = w.hosts[:3], true
 		w.found()
 		w.pass(10 * time.Second)
-		do := func(f func(), d time.Duration) {
-			w.mu.Lock()
-			f()
-			w.mu.Unlock()
-			w.pass(d)
-		}
-		do(func() {
+		w.do(func() {
 			w.submit(w.creates("api", &cv1.ContainerSpec{Repository: repository("eight"), Tag: "v1", Domain: domain("api")}))
 		}, 4*time.Minute)
-		do(func() {
+		w.do(func() {
 			h := w.host(w.view.containers["acme/api"].container.Active.Host)
 			h.linked = false
 			h.lost()
 			w.submit(w.updates("api", "v2", nil, false))
 		}, 30*time.Minute)
 		var left string
-		do(func() {
+		w.do(func() {
 			c := w.view.containers["acme/api"].container
 			if len(c.Leftovers) != 1 || c.Update != "" {
 				t.Fatalf("%+v has no version left over\n%s", c, strings.Join(w.trace, "\n"))
@@ -305,7 +307,7 @@ func TestTwoLossesAfterARestoreCloseNothing(t *testing.T) {
 			w.takeBackup()
 			w.submit(w.updates("api", "v3", nil, false))
 		}, 10*time.Minute)
-		do(func() { w.restore(); giveUp(w, left) }, 30*time.Minute)
+		w.do(func() { w.restore(); giveUp(w, left) }, 30*time.Minute)
 		w.settle()
 		w.end()
 		if v := w.violation; v != nil {
@@ -324,19 +326,13 @@ func TestWhatAnAgentDeniesIsNotOfTheTimeThatWasLost(t *testing.T) {
 		w.found()
 		w.pass(10 * time.Second)
 		h := w.hosts[0]
-		do := func(f func(), d time.Duration) {
-			w.mu.Lock()
-			f()
-			w.mu.Unlock()
-			w.pass(d)
-		}
-		do(func() {
+		w.do(func() {
 			w.submit(w.creates("api", &cv1.ContainerSpec{Repository: repository("zero"), Tag: "v1", Domain: domain("api")}))
 		}, 4*time.Minute)
-		do(func() { h.liar = true; w.submit(w.updates("api", "v2", nil, false)) }, 6*time.Minute)
-		do(w.takeBackup, time.Second)
-		do(func() { w.submit(w.updates("api", "v3", nil, false)) }, 6*time.Minute)
-		do(w.restore, 30*time.Minute)
+		w.do(func() { h.liar = true; w.submit(w.updates("api", "v2", nil, false)) }, 6*time.Minute)
+		w.do(w.takeBackup, time.Second)
+		w.do(func() { w.submit(w.updates("api", "v3", nil, false)) }, 6*time.Minute)
+		w.do(w.restore, 30*time.Minute)
 		w.mu.Lock()
 		for id, want := range map[string]bool{"c1-r1-1": false, "c1-r2-2": false, "c1-r3-3": true} {
 			if e := h.enclaves[id]; e == nil || e.orphan != want {

@@ -43,12 +43,7 @@ func (t *transition) reissue(o model.Observation) {
 		return
 	}
 	t.changeRoute(model.RouteServing, nil)
-	t.awaitAnew()
-}
-
-// awaitAnew has whoever waits for the route to be acknowledged wait for it as it is
-// now.
-func (t *transition) awaitAnew() {
+	// Whoever waits for the route to be acknowledged waits for it as it is now.
 	t.entered = t.entered || t.active() != nil || t.s.Container.Teardown != nil
 }
 

@@ -103,28 +103,24 @@ static void got_value(const bridge_uuid *device, bridge_rc rc, int8_t value, voi
 	out->calls++;
 }
 
-static void got_report(const bridge_uuid *device, bridge_rc rc, const report value, void *data) {
-	bridge_bytes *out = data;
-	(void)device;
+static void got_bytes(bridge_bytes *out, bridge_rc rc, uint32_t size, const uint8_t *data, size_t room) {
 	if (rc) {
 		out->rc = rc;
 	} else {
-		out->size = value.size;
-		memcpy(out->data, value.data, sizeof value.data);
+		out->size = size;
+		memcpy(out->data, data, room);
 	}
 	out->calls++;
 }
 
-static void got_chain(const bridge_uuid *device, bridge_rc rc, const chain value, void *data) {
-	bridge_bytes *out = data;
+static void got_report(const bridge_uuid *device, bridge_rc rc, const report value, void *data) {
 	(void)device;
-	if (rc) {
-		out->rc = rc;
-	} else {
-		out->size = value.size;
-		memcpy(out->data, value.data, sizeof value.data);
-	}
-	out->calls++;
+	got_bytes(data, rc, value.size, value.data, sizeof value.data);
+}
+
+static void got_chain(const bridge_uuid *device, bridge_rc rc, const chain value, void *data) {
+	(void)device;
+	got_bytes(data, rc, value.size, value.data, sizeof value.data);
 }
 
 bridge_rc bridge_observe_uuids(const bridge_library *lib, void *session, const char *path, bridge_uuids *out) {
